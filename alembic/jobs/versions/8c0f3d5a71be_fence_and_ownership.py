@@ -1,0 +1,146 @@
+"""Add ownership, recovery and discovery columns to the jobs tables, and the indexes they need.
+
+Everything is nullable or has a server default, so that stock MLflow keeps inserting rows. Each step
+looks first, so that an upgrade that was broken off can be run again where DDL is not transactional.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import mysql
+
+revision = "8c0f3d5a71be"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+_PENDING = "status = 0"
+_UNFINISHED = "status IN (0, 1, 6)"
+_DISCOVERED_CANCELED = "status = 5 AND discovered_by IS NOT NULL"
+
+
+def _columns():
+    return {
+        "jobs": [
+            sa.Column("fence", sa.BigInteger(), nullable=False, server_default="0"),
+            sa.Column("claimed_by", sa.String(255), nullable=True),
+            sa.Column("started_at", sa.BigInteger(), nullable=True),
+            sa.Column("finished_at", sa.BigInteger(), nullable=True),
+            sa.Column("recovery_count", sa.Integer(), nullable=False, server_default="0"),
+            sa.Column("lock_key", sa.String(255), nullable=True),
+            sa.Column("sealed_environment", _long_text(), nullable=True),
+            sa.Column("discovered_by", sa.String(255), nullable=True),
+        ],
+        "job_locks": [sa.Column("fence", sa.BigInteger(), nullable=True)],
+        "scheduler_leases": [
+            sa.Column("holder", sa.String(255), nullable=True),
+            sa.Column("fence", sa.BigInteger(), nullable=False, server_default="0"),
+        ],
+    }
+
+
+def _indexes():
+    """Name, columns, and the condition of a partial index.
+
+    Elsewhere than on PostgreSQL and MSSQL the status is one of the columns instead: MySQL has no
+    partial indexes, and SQLite prefers other indexes to them where a column IS NULL.
+    """
+    if op.get_bind().dialect.name not in ("postgresql", "mssql"):
+        return [
+            (
+                "index_jobs_claim",
+                ["status", "executor_backend", "job_name", "next_attempt_at", "creation_time"],
+                None,
+            ),
+            ("index_jobs_unfinished_lock_key", ["lock_key", "status", "workspace"], None),
+            ("index_jobs_discovered_canceled", ["status", "discovered_by"], None),
+            *_plain_indexes(),
+        ]
+    return [
+        (
+            "index_jobs_claim",
+            ["executor_backend", "job_name", "next_attempt_at", "creation_time"],
+            _PENDING,
+        ),
+        ("index_jobs_unfinished_lock_key", ["lock_key", "workspace"], _UNFINISHED),
+        ("index_jobs_discovered_canceled", ["last_update_time"], _DISCOVERED_CANCELED),
+        *_plain_indexes(),
+    ]
+
+
+def _plain_indexes():
+    return [
+        ("index_jobs_status_last_update_time", ["status", "last_update_time"], None),
+        ("index_jobs_creation_time", ["creation_time", "id"], None),
+        ("index_jobs_workspace_creation_time", ["workspace", "creation_time", "id"], None),
+        ("index_jobs_search_state", ["status", "creation_time", "id"], None),
+        ("index_jobs_search_type", ["job_name", "status", "creation_time", "id"], None),
+    ]
+
+
+def upgrade():
+    inspector = sa.inspect(op.get_bind())
+    for table, columns in _columns().items():
+        present = {column["name"] for column in inspector.get_columns(table)}
+        for column in columns:
+            if column.name not in present:
+                op.add_column(table, column)
+    if _is_mysql():
+        # TEXT ends at 64 KiB there.
+        op.alter_column(
+            "jobs",
+            "params",
+            type_=mysql.LONGTEXT(),
+            existing_type=sa.Text(),
+            existing_nullable=False,
+        )
+        op.alter_column(
+            "jobs",
+            "result",
+            type_=mysql.LONGTEXT(),
+            existing_type=sa.Text(),
+            existing_nullable=True,
+        )
+    if not inspector.has_table("job_periodic_runs"):
+        op.create_table(
+            "job_periodic_runs",
+            sa.Column("name", sa.String(255), nullable=False),
+            sa.Column("last_due_at", sa.BigInteger(), nullable=False),
+            sa.Column("begun_at", sa.BigInteger(), nullable=False),
+            sa.Column("begun_by", sa.String(255), nullable=True),
+            sa.PrimaryKeyConstraint("name", name="job_periodic_runs_pk"),
+        )
+    present = {index["name"] for index in inspector.get_indexes("jobs")}
+    for name, columns, condition in _indexes():
+        if name not in present:
+            where = None if condition is None else sa.text(condition)
+            op.create_index(
+                name,
+                "jobs",
+                columns,
+                postgresql_where=where,
+                mssql_where=where,
+            )
+
+
+def downgrade():
+    # `params` and `result` stay wide: narrowing them would cut what they hold.
+    inspector = sa.inspect(op.get_bind())
+    present = {index["name"] for index in inspector.get_indexes("jobs")}
+    for name, _, _ in _indexes():
+        if name in present:
+            op.drop_index(name, table_name="jobs")
+    if inspector.has_table("job_periodic_runs"):
+        op.drop_table("job_periodic_runs")
+    for table, columns in _columns().items():
+        present = {column["name"] for column in inspector.get_columns(table)}
+        for column in reversed(columns):
+            if column.name in present:
+                op.drop_column(table, column.name, mssql_drop_default=True)
+
+
+def _is_mysql():
+    return op.get_bind().dialect.name in ("mysql", "mariadb")
+
+
+def _long_text():
+    return mysql.LONGTEXT() if _is_mysql() else sa.Text()

@@ -1,0 +1,318 @@
+"""The verbs of a job store, and what each promises about the row it changes.
+
+Terms. A *claim* (job id and fence) owns a RUNNING row until the fence is raised or the row leaves
+RUNNING and NEEDS_RECOVERY. A *term* is one holding of the scheduler lease. Every instant that is
+stored or compared is the database's, in epoch milliseconds (I7); durations are in seconds.
+
+A verb that loses a race says so in its answer and has then changed nothing; it raises only for
+input that could never be right, or when the database fails.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from mlflow.entities._job import Job, JobProgress, JobScopedPermission
+from mlflow.entities._job_status import JobStatus
+from mlflow.store.jobs.errors import JobTerminalStateUpdateException
+from mlflow.store.jobs.values import (
+    CheckpointMove,
+    Claim,
+    ClaimBatch,
+    JobLock,
+    JobUpdateStatus,
+    LockKeyFor,
+    RecoveryCandidate,
+    Term,
+)
+from mlflow.utils.annotations import developer_stable
+
+__all__ = ["AbstractJobStore", "JobTerminalStateUpdateException", "JobUpdateStatus"]
+
+
+@developer_stable
+class AbstractJobStore(ABC):
+    """Where jobs, exclusivity locks and the scheduler lease are kept."""
+
+    @property
+    def supports_workspaces(self) -> bool:
+        """Whether the store shows only the active workspace's jobs."""
+        return False
+
+    @abstractmethod
+    def now_ms(self) -> int:
+        """The database's time."""
+
+    # Submission and reading
+
+    @abstractmethod
+    def create_job(
+        self,
+        job_name: str,
+        params: str,
+        timeout: float | None = None,
+        creator: str | None = None,
+        executor_backend: str | None = None,
+        *,
+        lock_key: str | None = None,
+        sealed_environment: str | None = None,
+        scoped_permissions: Sequence[JobScopedPermission | dict[str, Any]] | None = None,
+        term: Term | None = None,
+        workspace: str | None = None,
+        job_id: str | None = None,
+    ) -> Job | None:
+        """T1. Insert a PENDING row.
+
+        Args:
+            job_name: Name of the job function.
+            params: Its parameters, a JSON text.
+            timeout: Seconds the job may run; None means no limit.
+            creator: Authenticated user, if any.
+            executor_backend: Name of the backend instance that will run it.
+            lock_key: Exclusivity lock that the claim must take.
+            sealed_environment: Encrypted extra environment, erased at the terminal state.
+            scoped_permissions: What a job token of this job may open.
+            term: Given by discovery: the row is inserted only while the term lasts (I6), and, with
+                a lock key, only when no unfinished row of the workspace has the same key.
+            workspace: Owner of the job; the active or default workspace when None.
+            job_id: Id to use instead of a new one.
+
+        Returns:
+            The job, or None when the lock key already has an unfinished job (with a term only).
+
+        Raises:
+            LeadershipLost: The term has ended.
+            FieldTooLarge: Params that are more than the database takes in one statement.
+            InvalidJobField: A text that cannot be stored.
+        """
+
+    @abstractmethod
+    def get_job(self, job_id: str) -> Job:
+        """The job of this id.
+
+        Raises:
+            JobNotFound: There is none.
+        """
+
+    @abstractmethod
+    def list_jobs(
+        self,
+        job_name: str | None = None,
+        statuses: list[JobStatus] | None = None,
+        begin_timestamp: int | None = None,
+        end_timestamp: int | None = None,
+        params: dict[str, Any] | None = None,
+    ) -> Iterator[Job]:
+        """All matching jobs, oldest first, then by id; both timestamps are inclusive.
+
+        `params` matches jobs whose own parameters contain all of these keys with these values.
+        """
+
+    @abstractmethod
+    def search_jobs(
+        self,
+        *,
+        job_name: str | None = None,
+        statuses: Collection[JobStatus] | None = None,
+        workspace: str | None = None,
+        creator: str | None = None,
+        begin: int | None = None,
+        end: int | None = None,
+        params: dict[str, Any] | None = None,
+        max_results: int = 100,
+        page_token: str | None = None,
+    ) -> tuple[list[Job], str | None]:
+        """One page in `list_jobs`'s order, and the token of the next page or None at the end.
+
+        With `params`, a page may be short, even empty, and still have a next one: what is read for
+        one page is bounded.
+
+        Raises:
+            InvalidJobField: A page token that this store did not give, or `max_results` below 1.
+        """
+
+    @abstractmethod
+    def delete_jobs(self, older_than: int = 0, job_ids: list[str] | None = None) -> list[str]:
+        """Delete terminal jobs and answer their ids.
+
+        Args:
+            older_than: Only those created more than so many milliseconds ago; 0 is no limit.
+            job_ids: Only these; an empty list deletes nothing.
+        """
+
+    # The owner's verbs
+
+    @abstractmethod
+    def claim_batch(
+        self,
+        replica_id: str,
+        backends: Collection[str | None],
+        capacity: Mapping[str, int],
+        lease_seconds: float,
+        lock_key_for: LockKeyFor,
+        *,
+        default_timeout_seconds: float = 3600.0,
+    ) -> ClaimBatch:
+        """T2 and T3. Claim due jobs, oldest due first, within each job type's own capacity.
+
+        Args:
+            replica_id: Who claims.
+            backends: Served here; None stands for rows without a backend.
+            capacity: Free slots by job name.
+            lease_seconds: How long the claims last without renewal.
+            lock_key_for: Lock key of rows that were stored without one, from name, params and
+                workspace; None means not exclusive.
+            default_timeout_seconds: Timeout of lock holders that have none, for lock staleness.
+        """
+
+    @abstractmethod
+    def renew(self, claims: Sequence[Claim], lease_seconds: float) -> set[Claim]:
+        """T4. Extend the leases of these claims; answer the claims that are lost."""
+
+    @abstractmethod
+    def not_running(self, claims: Sequence[Claim]) -> dict[Claim, JobStatus | None]:
+        """The claims whose row is not RUNNING under their fence, with its status (None: gone)."""
+
+    @abstractmethod
+    def succeed(
+        self, claim: Claim, result: str | None, checkpoint: CheckpointMove | None = None
+    ) -> JobUpdateStatus:
+        """T5. Store the result and move the checkpoint in one transaction (I5).
+
+        Raises:
+            ResultTooLarge: More than the database takes in one statement.
+            InvalidJobField: A result with NaN, an infinity, NUL or a lone surrogate.
+        """
+
+    @abstractmethod
+    def fail(self, claim: Claim, error: str) -> JobUpdateStatus:
+        """T6. Store the error; characters that no database takes are replaced."""
+
+    @abstractmethod
+    def time_out(self, claim: Claim, error: str | None = None) -> JobUpdateStatus:
+        """T6. As `fail`, with the status TIMEOUT."""
+
+    @abstractmethod
+    def retry(self, claim: Claim, error: str, delay_seconds: float) -> JobUpdateStatus:
+        """T7. Back to PENDING, due after the delay; the error becomes the status message."""
+
+    @abstractmethod
+    def abandon(self, claims: Sequence[Claim]) -> int:
+        """T10. Hand running jobs to recovery; answer how many were still ours."""
+
+    @abstractmethod
+    def confirm_canceled(self, claim: Claim) -> JobUpdateStatus:
+        """T8, second half. The canceled job's work has stopped: end its lease, free its lock."""
+
+    @abstractmethod
+    def acquire_lock(
+        self, lock_key: str, claim: Claim, default_timeout_seconds: float = 3600.0
+    ) -> JobLock | None:
+        """Take one more exclusivity lock for a running job; None when another holds it.
+
+        The lock that a job was created with is taken by its claim. None is also the answer when
+        the claim is lost. Every end of the claim gives the lock back.
+        """
+
+    @abstractmethod
+    def release_lock(self, lock: JobLock) -> bool:
+        """Give this lock back before its claim ends; False when it was not held any more."""
+
+    # The user's verbs
+
+    @abstractmethod
+    def cancel_job(self, job_id: str) -> Job:
+        """T8. Cancel an unfinished job.
+
+        Raises:
+            JobNotFound: There is none.
+            JobTerminalStateUpdateException: It is finalized.
+        """
+
+    # Progress
+
+    @abstractmethod
+    def update_status_details(
+        self, job_id: str, status_details: dict[str, Any], fence: int | None = None
+    ) -> JobUpdateStatus:
+        """Merge these keys into the job's status details.
+
+        With a fence, only its owner's row is changed; CLAIM_LOST otherwise (I1).
+
+        Raises:
+            JobNotFound: There is none.
+            JobTerminalStateUpdateException: It is finalized.
+            InvalidJobField: Values that are not storable JSON.
+        """
+
+    @abstractmethod
+    def update_job_progress(
+        self,
+        job_id: str,
+        message: str | None = None,
+        progress: JobProgress | None = None,
+        fence: int | None = None,
+    ) -> JobUpdateStatus:
+        """Set the status message, the progress, or both; None leaves a value as it is.
+
+        Fence and errors as in `update_status_details`.
+        """
+
+    # The leader's verbs
+
+    @abstractmethod
+    def sweep(self, term: Term, limit: int = 1000) -> int:
+        """T9. Mark stale RUNNING jobs NEEDS_RECOVERY; answer how many."""
+
+    @abstractmethod
+    def recovery_candidates(self, limit: int = 100) -> list[RecoveryCandidate]:
+        """Jobs whose backend has to be asked what became of them."""
+
+    @abstractmethod
+    def reattach(
+        self, candidate: RecoveryCandidate, replica_id: str, lease_seconds: float, term: Term
+    ) -> Claim | None:
+        """T11. Own the still running work under a new fence; None when it was not ours to take."""
+
+    @abstractmethod
+    def requeue(
+        self, candidate: RecoveryCandidate, term: Term, max_recoveries: int
+    ) -> JobUpdateStatus:
+        """T12. Back to PENDING; FAILED when that happened `max_recoveries` times before (I11)."""
+
+    @abstractmethod
+    def fail_recovery(
+        self, candidate: RecoveryCandidate, error: str, term: Term
+    ) -> JobUpdateStatus:
+        """T13. Nothing can be recovered; the job fails with this error."""
+
+    @abstractmethod
+    def delete_expired(
+        self, term: Term, completed_ttl_seconds: float | None = None, limit: int = 1000
+    ) -> int:
+        """Delete terminal rows past their time to live; answer how many.
+
+        CANCELED rows of discovery go after a day, whatever `completed_ttl_seconds` says.
+        """
+
+    # Leadership and periodic tasks
+
+    @abstractmethod
+    def acquire_scheduler_lease(self, key: str, holder: str, ttl_seconds: float) -> Term | None:
+        """A new term, when the lease is free or has run out."""
+
+    @abstractmethod
+    def renew_scheduler_lease(self, term: Term, ttl_seconds: float) -> bool:
+        """Whether the term goes on; never once its time has run out."""
+
+    @abstractmethod
+    def release_scheduler_lease(self, term: Term) -> bool:
+        """Give the lease back; False when it was not held any more."""
+
+    @abstractmethod
+    def begin_periodic_run(self, name: str, due_at_ms: int, term: Term) -> bool:
+        """True for exactly one caller per name and due time, and only for the leader."""
+
+    @abstractmethod
+    def last_periodic_run(self, name: str) -> int | None:
+        """Due time of the last run that was begun, in epoch milliseconds."""

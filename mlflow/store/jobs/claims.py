@@ -1,0 +1,207 @@
+"""Claim a batch of due jobs, and cancel those whose exclusivity lock is held (T2, T3). Keeps I10.
+
+The difficult query. For every job type with free capacity and every backend served here, two index
+ranges are read from their oldest end: rows that were never retried, and rows whose retry is due.
+Each stops at the capacity of the type, so that neither the number of rows, nor the rows of a type
+at its capacity, nor those of a backend that is served elsewhere, are ever looked at. The ranges of
+a type are merged by due time and cut to its capacity: no type takes another's slots, and no retried
+row waits behind a stream of new ones. Rows that another runner is claiming at this moment are
+passed over, not waited for.
+
+Locks are then taken in the order of their keys, so that two runners that claim at once cannot wait
+for each other in a circle.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, Update, select, union_all
+from sqlalchemy.engine import Connection
+
+from mlflow.store.jobs import dialects, lock_rows, statements
+from mlflow.store.jobs.tables import jobs
+from mlflow.store.jobs.transitions import CLAIM
+from mlflow.store.jobs.values import Claim, ClaimBatch, ClaimedJob, LockKeyFor
+
+_COLUMNS = [
+    jobs.c.id,
+    jobs.c.fence,
+    jobs.c.job_name,
+    jobs.c.params,
+    jobs.c.timeout,
+    jobs.c.workspace,
+    jobs.c.executor_backend,
+    jobs.c.creator,
+    jobs.c.retry_count,
+    jobs.c.recovery_count,
+    jobs.c.sealed_environment,
+    jobs.c.lock_key,
+    jobs.c.creation_time,
+    jobs.c.next_attempt_at,
+]
+
+
+def claim_batch(
+    connection: Connection,
+    replica_id: str,
+    backends: Collection[str | None],
+    capacity: Mapping[str, int],
+    lease_ms: int,
+    lock_key_for: LockKeyFor,
+    default_timeout_seconds: float,
+    now: ColumnElement,
+) -> ClaimBatch:
+    """Claim, then take the exclusivity locks of what was claimed, in one transaction."""
+    free = {name: slots for name, slots in capacity.items() if slots > 0}
+    if not free or not backends:
+        return ClaimBatch([], [])
+    rows = sorted(
+        _claim(
+            connection, due(free, backends, now, connection.dialect.name), replica_id, lease_ms, now
+        ),
+        key=_age,
+    )
+    jobs_in_order = [job for row in rows if (job := _readable(connection, row, lock_key_for, now))]
+    canceled = set()
+    for job in sorted((each for each in jobs_in_order if each.lock_key), key=_lock_order):
+        holder = lock_rows.acquire(
+            connection, job.lock_key, job.claim, now, default_timeout_seconds
+        )
+        if holder is not None:
+            reason = f"Not run: job {holder} holds the exclusivity lock {job.lock_key!r}."
+            connection.execute(statements.conflict(job.claim, reason, now))
+            canceled.add(job.claim)
+    return ClaimBatch(
+        [job for job in jobs_in_order if job.claim not in canceled],
+        [job.claim.job_id for job in jobs_in_order if job.claim in canceled],
+    )
+
+
+def due(
+    capacity: Mapping[str, int], backends: Collection[str | None], now: ColumnElement, dialect: str
+) -> Select:
+    """The ids of the oldest due rows of every job type, as many as each has slots."""
+    return union_all(
+        *(
+            select(_of_type(due_ranges(name, slots, backends, now, dialect), slots).c.id)
+            for name, slots in sorted(capacity.items())
+        )
+    )
+
+
+def due_ranges(
+    name: str, slots: int, backends: Collection[str | None], now: ColumnElement, dialect: str
+) -> list[Select]:
+    """The index ranges of one job type: for each backend its new rows and its due retries."""
+    ranges = []
+    for backend in sorted(backends, key=lambda each: (each is not None, each)):
+        served = [
+            statements.in_states(CLAIM.leaves),
+            jobs.c.executor_backend.is_(None)
+            if backend is None
+            else jobs.c.executor_backend == backend,
+            jobs.c.job_name == name,
+        ]
+        of_one_type = [jobs.c.executor_backend, jobs.c.job_name]
+        new = (
+            select(jobs.c.id, jobs.c.creation_time.label("due_at"))
+            .where(*served, jobs.c.next_attempt_at.is_(None))
+            .order_by(
+                *dialects.index_order(
+                    dialect, [*of_one_type, jobs.c.next_attempt_at], [jobs.c.creation_time]
+                )
+            )
+        )
+        retried = (
+            select(jobs.c.id, jobs.c.next_attempt_at.label("due_at"))
+            .where(*served, jobs.c.next_attempt_at <= now)
+            .order_by(
+                *dialects.index_order(
+                    dialect, of_one_type, [jobs.c.next_attempt_at, jobs.c.creation_time]
+                )
+            )
+        )
+        ranges += [dialects.skipping_locked(each.limit(slots), jobs) for each in (new, retried)]
+    return ranges
+
+
+def _of_type(ranges: list[Select], slots: int):
+    each_oldest = [each.subquery() for each in ranges]
+    merged = union_all(*(select(each.c.id, each.c.due_at) for each in each_oldest)).subquery()
+    return select(merged.c.id).order_by(merged.c.due_at, merged.c.id).limit(slots).subquery()
+
+
+def _claim(
+    connection: Connection, candidates, replica_id: str, lease_ms: int, now: ColumnElement
+) -> list[Row]:
+    if dialects.updates_return_rows(connection):
+        return connection.execute(claim_at_once(candidates, replica_id, lease_ms, now)).all()
+    ids = connection.scalars(candidates).all()
+    if not ids:
+        return []
+    which = jobs.c.id.in_(ids)
+    # The rows are locked by now, so this update meets all of them.
+    connection.execute(statements.claim(which, replica_id, lease_ms, now))
+    return connection.execute(select(*_COLUMNS).where(which)).all()
+
+
+def claim_at_once(candidates: Select, replica_id: str, lease_ms: int, now: ColumnElement) -> Update:
+    """T2 of all candidates, where an update can answer its rows."""
+    due_rows = candidates.cte("due_rows")
+    which = jobs.c.id.in_(select(due_rows.c.id))
+    return statements.claim(which, replica_id, lease_ms, now).returning(*_COLUMNS)
+
+
+def _age(row: Row) -> tuple[int, str]:
+    due_at = row.creation_time if row.next_attempt_at is None else row.next_attempt_at
+    return due_at, row.id
+
+
+def _readable(
+    connection: Connection, row: Row, lock_key_for: LockKeyFor, now: ColumnElement
+) -> ClaimedJob | None:
+    claim = Claim(row.id, row.fence)
+    problem = "The job's params are not a JSON object."
+    try:
+        params = json.loads(row.params)
+        if isinstance(params, dict):
+            return _with_lock_key(connection, _claimed(claim, row, params), lock_key_for)
+    except RecursionError:
+        problem = "The job's params are nested too deep to be read."
+    except (TypeError, ValueError):
+        pass
+    # I3: a row that cannot be read must not keep the others from being claimed.
+    connection.execute(statements.fail(claim, problem, now))
+    return None
+
+
+def _claimed(claim: Claim, row: Row, params: dict[str, Any]) -> ClaimedJob:
+    return ClaimedJob(
+        claim=claim,
+        job_name=row.job_name,
+        params=params,
+        timeout=row.timeout,
+        workspace=row.workspace,
+        backend=row.executor_backend,
+        creator=row.creator,
+        retry_count=row.retry_count,
+        recovery_count=row.recovery_count,
+        sealed_environment=row.sealed_environment,
+        lock_key=row.lock_key,
+    )
+
+
+def _with_lock_key(connection: Connection, job: ClaimedJob, lock_key_for: LockKeyFor) -> ClaimedJob:
+    if job.lock_key is not None:
+        return job
+    lock_key = lock_key_for(job.job_name, job.params, job.workspace)
+    if lock_key is None:
+        return job
+    connection.execute(statements.keep_lock_key(job.claim, lock_key))
+    return replace(job, lock_key=lock_key)
+
+
+def _lock_order(job: ClaimedJob) -> str:
+    return job.lock_key

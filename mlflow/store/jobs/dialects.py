@@ -1,0 +1,250 @@
+"""All that differs between the databases: their time, locks, races and transactions. Keeps I7."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Table,
+    text,
+)
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.functions import FunctionElement
+
+_logger = logging.getLogger(__name__)
+
+# Far below what any of them could hold; a row is read whole, in web workers too.
+_MOST_TEXT_BYTES = 32 * 1024 * 1024
+_SQLITE_BUSY_MS = 20_000
+_MYSQL_ESCAPED = "\\'\"\n\r\x1a"
+_SCHEMA_LOCK_SECONDS = 600
+_SCHEMA_LOCK_ID = 4_905_611_380_201
+_SCHEMA_LOCK_NAME = "mlflow_jobs_schema"
+
+
+class now_ms(FunctionElement):
+    """The database's time in epoch milliseconds, plus the given offset, as of this statement.
+
+    It is constant within a statement, so that an index can serve a comparison with it.
+    """
+
+    type = BigInteger()
+    name = "now_ms"
+    inherit_cache = True
+
+
+@compiles(now_ms, "postgresql")
+def _postgresql_now(element, compiler, **kwargs):
+    offset = compiler.process(element.clauses, **kwargs)
+    return f"(CAST(FLOOR(EXTRACT(EPOCH FROM statement_timestamp()) * 1000) AS BIGINT) + {offset})"
+
+
+@compiles(now_ms, "mysql", "mariadb")
+def _mysql_now(element, compiler, **kwargs):
+    offset = compiler.process(element.clauses, **kwargs)
+    since = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))"
+    return f"({since} DIV 1000 + {offset})"
+
+
+@compiles(now_ms, "sqlite")
+def _sqlite_now(element, compiler, **kwargs):
+    offset = compiler.process(element.clauses, **kwargs)
+    return f"(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + {offset})"
+
+
+@compiles(now_ms, "mssql")
+def _mssql_now(element, compiler, **kwargs):
+    offset = compiler.process(element.clauses, **kwargs)
+    return f"(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + {offset})"
+
+
+def index_order(
+    dialect: str, constant: list[ColumnElement], then: list[ColumnElement]
+) -> list[ColumnElement]:
+    """Order rows as an index holds them, of which the first columns are the same in all rows.
+
+    PostgreSQL does not see that a column which IS NULL is constant, and sorts, or walks the table
+    by another index, unless it is named. MariaDB sorts if it is.
+    """
+    return then if dialect in ("mysql", "mariadb") else [*constant, *then]
+
+
+def skipping_locked(statement: Select, table: Table) -> Select:
+    """Lock the rows that are read, and pass over those that another transaction has locked."""
+    # READCOMMITTEDLOCK: a database with row versions refuses READPAST otherwise, and Azure has them
+    # on. It excludes ROWLOCK; locked pages are passed over as well.
+    return statement.with_for_update(skip_locked=True).with_hint(
+        table, "WITH (UPDLOCK, READPAST, READCOMMITTEDLOCK)", "mssql"
+    )
+
+
+def locking(statement: Select, table: Table) -> Select:
+    """Lock the rows that are read until the transaction ends."""
+    return statement.with_for_update().with_hint(table, "WITH (UPDLOCK, ROWLOCK)", "mssql")
+
+
+def updates_return_rows(connection: Connection) -> bool:
+    """Whether UPDATE can answer the rows that it changed."""
+    dialect = connection.dialect
+    return getattr(dialect, "update_returning", dialect.name == "postgresql")
+
+
+def insert_if_absent(connection: Connection, statement: Insert) -> bool:
+    """Insert unless a constraint forbids it; a lost race leaves the transaction usable."""
+    alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+    try:
+        with nullcontext() if alone else connection.begin_nested():
+            return connection.execute(statement).rowcount == 1
+    except IntegrityError:
+        return False
+
+
+class _InsertOrLock(Insert):
+    """An insert that takes a row which is there already for itself alone, if it locks it at all."""
+
+    inherit_cache = True
+
+
+@compiles(_InsertOrLock, "mysql", "mariadb")
+def _mysql_insert_or_lock(element, compiler, **kwargs):
+    # A failed insert would share a lock on the row, and of two that share it none could write.
+    (key,) = element.table.primary_key
+    inserted = compiler.visit_insert(element, **kwargs)
+    return f"{inserted} ON DUPLICATE KEY UPDATE {key.name} = {key.name}"
+
+
+def insert_or_lock(connection: Connection, table: Table, **values: Any) -> bool:
+    """Insert a row unless its key is there.
+
+    Returns:
+        True if the row was inserted. After False it has to be read: it may have been.
+    """
+    inserted = insert_if_absent(connection, _InsertOrLock(table).values(values))
+    return inserted and connection.dialect.name not in ("mysql", "mariadb")
+
+
+def transactional(engine: Engine) -> Engine:
+    """The same pool, with transactions in which every statement sees what is committed by then."""
+    if engine.dialect.name in ("postgresql", "mysql", "mariadb"):
+        return engine.execution_options(isolation_level="READ COMMITTED")
+    return engine
+
+
+def self_committing(engine: Engine) -> Engine:
+    """The same pool, with no pause possible between a statement and its commit.
+
+    A process that is stopped in between would hold its locks, and commit what it wrote when it
+    wakes. SQLite lets nobody else write meanwhile, so there a transaction is as good.
+    """
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def begin(connection: Connection) -> None:
+    """Begin a transaction that will write."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MS}")
+        connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+        # Taken at once: a reader that turns writer later would fail instead of waiting.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def prepare(engine: Engine) -> None:
+    """Let readers and a writer of one SQLite file work side by side; the file remembers it."""
+    if engine.dialect.name != "sqlite":
+        return
+    with engine.connect() as connection:
+        try:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        except OperationalError:
+            _logger.debug("The SQLite file is in use and keeps its journal mode until next time.")
+
+
+@dataclass(frozen=True)
+class TextLimit:
+    """How large one text may be that a statement carries.
+
+    Attributes:
+        most_bytes: Its most bytes in UTF-8.
+        doubled: Characters that count twice, because the driver writes an escape before them.
+        setting: What an operator may raise the limit with; empty if the limit is ours.
+    """
+
+    most_bytes: int = _MOST_TEXT_BYTES
+    doubled: str = ""
+    setting: str = ""
+
+    def size_of(self, text: str) -> int:
+        """What a text counts, in bytes."""
+        return len(text.encode()) + sum(text.count(each) for each in self.doubled)
+
+
+def text_limit(connection: Connection) -> TextLimit:
+    """How large a text this database takes beside the rest of its row."""
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        return TextLimit()
+    packet = connection.execute(text("SELECT @@max_allowed_packet")).scalar_one()
+    # The drivers write values into the statement, and a larger one ends the connection.
+    fits = packet * 15 // 16
+    if fits >= _MOST_TEXT_BYTES:
+        return TextLimit(doubled=_MYSQL_ESCAPED)
+    return TextLimit(fits, _MYSQL_ESCAPED, "max_allowed_packet")
+
+
+def is_retryable(error: DBAPIError, dialect_name: str) -> bool:
+    """Whether the database rolled the transaction back only because of concurrent ones."""
+    original = error.orig
+    if dialect_name == "postgresql":
+        state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+        return state in ("40001", "40P01", "55P03")
+    number = original.args[0] if original is not None and original.args else None
+    if dialect_name in ("mysql", "mariadb"):
+        return number in (1020, 1205, 1213)
+    if dialect_name == "sqlite":
+        code = getattr(original, "sqlite_errorcode", None)
+        if code is None:
+            # Python 3.10 gives no code.
+            return "is locked" in str(original)
+        return code & 0xFF in (5, 6)
+    if dialect_name == "mssql":
+        if isinstance(number, tuple):
+            number = number[0]
+        return number in ("40001", 1205, 1222, 3960)
+    return False
+
+
+@contextmanager
+def schema_lock(connection: Connection) -> Iterator[None]:
+    """Keep other servers that start on this database out of its migrations meanwhile."""
+    name = connection.dialect.name
+    if name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _SCHEMA_LOCK_ID})
+    elif name == "sqlite":
+        begin(connection)
+    elif name == "mssql":
+        connection.execute(
+            text(
+                "EXEC sp_getapplock @Resource = :name, @LockMode = 'Exclusive', "
+                "@LockTimeout = :wait"
+            ),
+            {"name": _SCHEMA_LOCK_NAME, "wait": _SCHEMA_LOCK_SECONDS * 1000},
+        )
+    elif name in ("mysql", "mariadb"):
+        connection.execute(
+            text("SELECT GET_LOCK(:name, :wait)"),
+            {"name": _SCHEMA_LOCK_NAME, "wait": _SCHEMA_LOCK_SECONDS},
+        )
+    try:
+        yield
+    finally:
+        if name in ("mysql", "mariadb"):
+            connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _SCHEMA_LOCK_NAME})

@@ -1,0 +1,82 @@
+"""A row of `jobs` as the Job entity that the API shows."""
+
+import math
+
+from sqlalchemy import Row
+
+from mlflow.entities._job import Job, JobProgress
+from mlflow.entities._job_status import JobStatus
+from mlflow.store.jobs.tables import jobs
+from mlflow.store.jobs.transitions import SUCCEEDED, TERMINAL
+
+_STATUS_OF_CODE = {status.to_int(): status for status in JobStatus}
+
+COLUMNS = [
+    column
+    for column in jobs.c
+    if column.name not in ("sealed_environment", "discovered_by", "claimed_by")
+]
+
+
+def to_entity(row: Row) -> Job:
+    """The Job of a row that was read with `COLUMNS`."""
+    status = status_of(row)
+    failed = status in TERMINAL and status is not SUCCEEDED
+    return Job(
+        job_id=row.id,
+        creation_time=row.creation_time,
+        job_name=row.job_name,
+        params=row.params,
+        timeout=row.timeout,
+        status=status,
+        result=row.result,
+        retry_count=row.retry_count,
+        last_update_time=row.last_update_time,
+        workspace=row.workspace,
+        status_details=_of_type(row.status_details, dict),
+        creator=row.creator,
+        error_message=row.result if failed else None,
+        executor_backend=row.executor_backend,
+        lease_expires_at=row.lease_expires_at,
+        status_message=row.status_message,
+        progress=_progress(row.progress),
+        progress_updated_at=row.progress_updated_at,
+        token_hash=row.token_hash,
+        scoped_permissions=_permissions(row.scoped_permissions),
+    )
+
+
+def status_of(row: Row) -> JobStatus | None:
+    """The row's state; None for a code that this release does not know."""
+    return _STATUS_OF_CODE.get(row.status)
+
+
+def _progress(value) -> JobProgress | None:
+    if not isinstance(value, dict):
+        return None
+    return JobProgress(
+        phase=_of_type(value.get("phase"), str),
+        completed=_count(value.get("completed")),
+        total=_count(value.get("total")),
+        unit=_of_type(value.get("unit"), str),
+    )
+
+
+def _count(value) -> int | None:
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value)
+    return value if type(value) is int else None
+
+
+def _of_type(value, expected):
+    return value if isinstance(value, expected) else None
+
+
+def _permissions(value) -> list[dict] | None:
+    if not isinstance(value, list):
+        return None
+    return [
+        each
+        for each in value
+        if isinstance(each, dict) and {"resource_type", "resource_identifier"} <= each.keys()
+    ]

@@ -1,0 +1,292 @@
+"""One SQLAlchemy Core statement per transition. Keeps I1: `held_by` stands in every owner's WHERE.
+
+A function here has the name of its transition's verb, takes the values it writes and the
+database's time, and answers a statement whose row count says whether the transition happened.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Delete,
+    Insert,
+    Select,
+    Update,
+    and_,
+    case,
+    cast,
+    delete,
+    exists,
+    insert,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from mlflow.entities._job_status import JobStatus
+from mlflow.store.jobs import lease_rows, transitions
+from mlflow.store.jobs.tables import jobs, scheduler_leases
+from mlflow.store.jobs.transitions import Transition
+from mlflow.store.jobs.values import Claim, RecoveryCandidate, Term
+
+# A job may run this much longer than its timeout before it counts as stale.
+OVERRUN = 1.15
+_LONGEST_SECONDS = 1.0e11
+
+
+def in_states(states: Collection[JobStatus]) -> ColumnElement[bool]:
+    """The row is in one of these states. Codes are literal, so that partial indexes serve."""
+    codes = [literal_column(str(code)) for code in sorted(state.to_int() for state in states)]
+    return jobs.c.status == codes[0] if len(codes) == 1 else jobs.c.status.in_(codes)
+
+
+def held_by(claims: Iterable[Claim]) -> ColumnElement[bool]:
+    """The row is under one of these fences (I1)."""
+    return or_(*(and_(jobs.c.id == each.job_id, jobs.c.fence == each.fence) for each in claims))
+
+
+def change(
+    transition: Transition,
+    now: ColumnElement,
+    *guards: ColumnElement[bool],
+    leaves: Collection[JobStatus] | None = None,
+    **effects: Any,
+) -> Update:
+    """The transition's statement: its states and cleared columns, and these guards and effects."""
+    return (
+        update(jobs)
+        .where(in_states(leaves or transition.leaves), *guards)
+        .values(
+            {
+                **_cleared(transition),
+                "status": transition.enters.to_int(),
+                "last_update_time": now,
+                **effects,
+            }
+        )
+    )
+
+
+def create(
+    values: dict[str, Any], now: ColumnElement, term: Term | None = None, unless_unfinished=False
+) -> Insert:
+    """T1. With a term, the row comes into being only while that term lasts (I6)."""
+    values = {
+        "status": transitions.CREATE.enters.to_int(),
+        "retry_count": 0,
+        "creation_time": now,
+        "last_update_time": now,
+        **values,
+    }
+    if term is None:
+        return insert(jobs).values(values)
+    columns = [
+        value if isinstance(value, ColumnElement) else literal(value, jobs.c[name].type)
+        for name, value in values.items()
+    ]
+    source = select(*columns).select_from(scheduler_leases).where(lease_rows.held(term, now))
+    if unless_unfinished:
+        source = source.where(~unfinished_with(values["lock_key"], values["workspace"]))
+    return insert(jobs).from_select(list(values), source)
+
+
+def unfinished_with(lock_key: str, workspace: str) -> ColumnElement[bool]:
+    """Some unfinished job of the workspace has this lock key."""
+    return exists(
+        select(literal_column("1"))
+        .select_from(jobs)
+        .where(
+            jobs.c.lock_key == lock_key,
+            jobs.c.workspace == workspace,
+            in_states(transitions.UNFINISHED),
+        )
+        .correlate(None)
+    )
+
+
+def claim(which: ColumnElement[bool], replica_id: str, lease_ms: int, now: ColumnElement) -> Update:
+    """T2. The fence rises, which ends every earlier claim of the row."""
+    return change(
+        transitions.CLAIM,
+        now,
+        which,
+        fence=jobs.c.fence + 1,
+        lease_expires_at=now + lease_ms,
+        claimed_by=replica_id,
+        started_at=now,
+    )
+
+
+def conflict(claim: Claim, reason: str, now: ColumnElement) -> Update:
+    """T3. The exclusivity lock is held, so this job is not run."""
+    return change(transitions.CONFLICT, now, held_by([claim]), result=reason, finished_at=now)
+
+
+def keep_lock_key(claim: Claim, lock_key: str) -> Update:
+    """Write down the lock key of a row that was stored without one."""
+    return update(jobs).where(held_by([claim])).values(lock_key=lock_key)
+
+
+def renew(claims: Sequence[Claim], lease_ms: int, now: ColumnElement) -> Update:
+    """T4. A claim that is no longer ours matches no row (I1)."""
+    return (
+        update(jobs)
+        .where(in_states(transitions.RENEW.leaves), held_by(claims))
+        .values(lease_expires_at=now + lease_ms)
+    )
+
+
+def succeed(claim: Claim, result: str | None, now: ColumnElement) -> Update:
+    """T5."""
+    return change(transitions.SUCCEED, now, held_by([claim]), result=result, finished_at=now)
+
+
+def fail(claim: Claim, error: str | None, now: ColumnElement) -> Update:
+    """T6."""
+    return change(transitions.FAIL, now, held_by([claim]), result=error, finished_at=now)
+
+
+def time_out(claim: Claim, error: str | None, now: ColumnElement) -> Update:
+    """T6, with its own status."""
+    return change(transitions.TIME_OUT, now, held_by([claim]), result=error, finished_at=now)
+
+
+def end_overrun(*which: ColumnElement[bool], reason: str, now: ColumnElement) -> Update:
+    """T6, of a job that lost its exclusivity lock by running past 115% of its timeout (I4)."""
+    return change(transitions.TIME_OUT, now, *which, result=reason, finished_at=now)
+
+
+def retry(claim: Claim, message: str, delay_ms: int, now: ColumnElement) -> Update:
+    """T7."""
+    return change(
+        transitions.RETRY,
+        now,
+        held_by([claim]),
+        retry_count=jobs.c.retry_count + 1,
+        next_attempt_at=now + delay_ms,
+        status_message=message,
+    )
+
+
+def cancel(which: ColumnElement[bool], now: ColumnElement) -> Update:
+    """T8. Whoever owns the row keeps lease and lock until its work has stopped (I4)."""
+    return change(transitions.CANCEL, now, which, finished_at=now)
+
+
+def confirm_canceled(claim: Claim, now: ColumnElement) -> Update:
+    """T8, second half."""
+    return (
+        update(jobs)
+        .where(in_states(transitions.CONFIRM_CANCELED.leaves), held_by([claim]))
+        .values(_cleared(transitions.CONFIRM_CANCELED))
+    )
+
+
+def stale(now: ColumnElement) -> ColumnElement[bool]:
+    """Nobody renews the row any more, or it has run well past its timeout."""
+    return or_(
+        jobs.c.lease_expires_at.is_(None),
+        jobs.c.lease_expires_at < now,
+        jobs.c.started_at < now - overrun_ms(jobs.c.timeout),
+    )
+
+
+def overrun_ms(timeout: ColumnElement) -> ColumnElement:
+    """115% of a timeout in seconds, in milliseconds."""
+    # I3: one absurd timeout must not make the statement overflow for every other row.
+    bounded = case((timeout > _LONGEST_SECONDS, _LONGEST_SECONDS), (timeout < 0, 0), else_=timeout)
+    return cast(bounded * (OVERRUN * 1000), BigInteger)
+
+
+def sweep(job_ids: Collection[str], term: Term, now: ColumnElement) -> Update:
+    """T9."""
+    return change(
+        transitions.SWEEP, now, jobs.c.id.in_(job_ids), stale(now), lease_rows.holds(term, now)
+    )
+
+
+def swept(limit: int, now: ColumnElement) -> Select:
+    """What a sweep would mark."""
+    return select(jobs.c.id).where(in_states(transitions.SWEEP.leaves), stale(now)).limit(limit)
+
+
+def abandon(claims: Sequence[Claim], now: ColumnElement) -> Update:
+    """T10."""
+    return change(transitions.ABANDON, now, held_by(claims))
+
+
+def reattach(
+    candidate: RecoveryCandidate, replica_id: str, lease_ms: int, term: Term, now: ColumnElement
+) -> Update:
+    """T11. The job token is carried over, the fence is not."""
+    return change(
+        transitions.REATTACH,
+        now,
+        held_by([_claim_of(candidate)]),
+        lease_rows.holds(term, now),
+        fence=jobs.c.fence + 1,
+        lease_expires_at=now + lease_ms,
+        claimed_by=replica_id,
+    )
+
+
+def requeue(
+    candidate: RecoveryCandidate, term: Term, max_recoveries: int, now: ColumnElement
+) -> Update:
+    """T12, while the job has recoveries left (I11)."""
+    return change(
+        transitions.REQUEUE,
+        now,
+        held_by([_claim_of(candidate)]),
+        jobs.c.recovery_count < max_recoveries,
+        lease_rows.holds(term, now),
+        recovery_count=jobs.c.recovery_count + 1,
+    )
+
+
+def set_aside(
+    candidate: RecoveryCandidate, error: str, term: Term, max_recoveries: int, now: ColumnElement
+) -> Update:
+    """T13, of a job whose recoveries are used up (I11)."""
+    return fail_recovery(candidate, error, term, now).where(jobs.c.recovery_count >= max_recoveries)
+
+
+def fail_recovery(
+    candidate: RecoveryCandidate, error: str, term: Term, now: ColumnElement
+) -> Update:
+    """T13."""
+    return change(
+        transitions.FAIL_RECOVERY,
+        now,
+        held_by([_claim_of(candidate)]),
+        lease_rows.holds(term, now),
+        result=error,
+        finished_at=now,
+    )
+
+
+def removable(now: ColumnElement) -> ColumnElement[bool]:
+    """Terminal, and no work is left of it."""
+    # I4: the lock of a canceled job goes with its row, so the row stays while its work may live.
+    return and_(
+        in_states(transitions.TERMINAL),
+        or_(jobs.c.lease_expires_at.is_(None), jobs.c.lease_expires_at < now),
+    )
+
+
+def remove(job_ids: Collection[str], now: ColumnElement) -> Delete:
+    """Delete terminal rows; their locks go with them."""
+    return delete(jobs).where(jobs.c.id.in_(job_ids), removable(now))
+
+
+def _cleared(transition: Transition) -> dict[str, Any]:
+    return {name: null() for name in transition.clears}
+
+
+def _claim_of(candidate: RecoveryCandidate) -> Claim:
+    return Claim(candidate.job_id, candidate.fence)

@@ -1,0 +1,131 @@
+"""The jobs tables of a new database, of an interrupted upgrade, and beside stock MLflow."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy
+import sqlalchemy.orm
+
+from mlflow.entities._job_status import JobStatus
+from mlflow.store.db.utils import _get_schema_version, _verify_schema
+from mlflow.store.jobs import schema, tables
+from mlflow.store.jobs.errors import JobsSchemaOutOfDate
+from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
+from mlflow.store.tracking.dbmodels.models import SqlJob, SqlJobLock
+from tests.db.jobs_databases import HEADS, clear
+from tests.store.jobs.real_databases import KINDS, fresh_database
+from tests.store.jobs.store_factories import claim, locks_of, row_of, status_of
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def first_start(request, tmp_path_factory):
+    """An engine on a database that was empty before a store was opened on it."""
+    with fresh_database(request.param, tmp_path_factory.mktemp("database")) as uri:
+        yield SqlAlchemyJobStore(uri).engine
+        SqlAlchemyJobStore._engine_map.pop(uri).dispose()
+
+
+@pytest.fixture
+def whole(first_start):
+    """A database with everything and no rows."""
+    schema.upgrade(first_start)
+    clear(first_start)
+    return first_start
+
+
+@pytest.fixture
+def stock(whole):
+    """A database as stock 3.18.0 makes it."""
+    schema.downgrade(whole)
+    # A pooled SQLite connection may remember the columns that are gone by now.
+    whole.dispose()
+    return whole
+
+
+def uri_of(engine):
+    return engine.url.render_as_string(hide_password=False)
+
+
+def test_an_empty_database_is_given_everything_at_its_first_start(first_start):
+    schema.verify(first_start)
+    _verify_schema(first_start)
+    inspector = sqlalchemy.inspect(first_start)
+    for table in (
+        tables.jobs,
+        tables.job_locks,
+        tables.scheduler_leases,
+        tables.job_periodic_runs,
+    ):
+        present = {column["name"] for column in inspector.get_columns(table.name)}
+        assert present == {column.name for column in table.columns}, table.name
+
+
+def test_a_database_of_stock_3_18_is_refused_until_it_is_upgraded(stock):
+    with pytest.raises(JobsSchemaOutOfDate, match="mlflow db upgrade"):
+        SqlAlchemyJobStore(uri_of(stock))
+
+    schema.upgrade(stock)
+    schema.upgrade(stock)
+
+    SqlAlchemyJobStore(uri_of(stock)).create_job("job", "{}")
+
+
+def test_mlflows_own_head_stays_what_stock_3_18_demands(whole):
+    assert _get_schema_version(whole) == HEADS["3.18.0"]
+    _verify_schema(whole)
+
+
+def test_stock_writes_and_reads_on_the_new_schema(whole):
+    store = SqlAlchemyJobStore(uri_of(whole))
+    with sqlalchemy.orm.Session(whole) as session:
+        session.add(SqlJob(id="stock", job_name="job", params='{"a": 1}', status=0))
+        session.flush()
+        session.add(SqlJobLock(lock_key="key", job_id="stock"))
+        session.get(SqlJob, "stock").progress = None
+        session.commit()
+    assert row_of(store, "stock").fence == 0
+
+    (claimed,) = claim(store, lock_key_for=lambda *facts: "key").claimed
+    assert locks_of(store) == {"key": ("stock", 1)}
+    store.fail(claimed.claim, "broken")
+
+    assert status_of(store, "stock") is JobStatus.FAILED
+    with sqlalchemy.orm.Session(whole) as session:
+        assert session.get(SqlJob, "stock").to_mlflow_entity().error_message == "broken"
+
+
+def test_an_upgrade_that_was_broken_off_is_finished_by_the_next(stock):
+    with stock.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN claimed_by VARCHAR(255)")
+        connection.exec_driver_sql(
+            "CREATE INDEX index_jobs_status_last_update_time ON jobs (status, last_update_time)"
+        )
+
+    schema.upgrade(stock)
+
+    schema.verify(stock)
+    SqlAlchemyJobStore(uri_of(stock)).create_job("job", "{}")
+
+
+def test_servers_that_start_at_once_upgrade_once(stock):
+    start = threading.Barrier(3)
+
+    def run(_):
+        start.wait()
+        schema.upgrade(stock)
+
+    with ThreadPoolExecutor(3) as servers:
+        list(servers.map(run, range(3)))
+
+    schema.verify(stock)
+
+
+def test_without_an_environment_of_its_own_the_schema_is_mlflows_to_judge(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "_ENVIRONMENT", tmp_path)
+    engine = sqlalchemy.create_engine("sqlite://")
+
+    schema.upgrade(engine)
+    schema.verify(engine)
+
+    assert sqlalchemy.inspect(engine).get_table_names() == []

@@ -1,0 +1,674 @@
+-- T2, two types of job on two backends: what is due
+SELECT anon_1.id
+FROM (SELECT anon_2.id AS id
+FROM (SELECT anon_3.id AS id, anon_3.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.creation_time
+LIMIT :param_1
+FOR UPDATE SKIP LOCKED) AS anon_3
+UNION ALL
+SELECT anon_4.id AS id, anon_4.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1)
+ORDER BY jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_2
+FOR UPDATE SKIP LOCKED) AS anon_4
+UNION ALL
+SELECT anon_5.id AS id, anon_5.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.creation_time
+LIMIT :param_3
+FOR UPDATE SKIP LOCKED) AS anon_5
+UNION ALL
+SELECT anon_6.id AS id, anon_6.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1)
+ORDER BY jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_4
+FOR UPDATE SKIP LOCKED) AS anon_6) AS anon_2
+ORDER BY anon_2.due_at, anon_2.id
+LIMIT :param_5) AS anon_1
+UNION ALL
+SELECT anon_7.id
+FROM (SELECT anon_8.id AS id
+FROM (SELECT anon_9.id AS id, anon_9.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.creation_time
+LIMIT :param_6
+FOR UPDATE SKIP LOCKED) AS anon_9
+UNION ALL
+SELECT anon_10.id AS id, anon_10.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1)
+ORDER BY jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_7
+FOR UPDATE SKIP LOCKED) AS anon_10
+UNION ALL
+SELECT anon_11.id AS id, anon_11.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2
+AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.creation_time
+LIMIT :param_8
+FOR UPDATE SKIP LOCKED) AS anon_11
+UNION ALL
+SELECT anon_12.id AS id, anon_12.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2
+AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1)
+ORDER BY jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_9
+FOR UPDATE SKIP LOCKED) AS anon_12) AS anon_8
+ORDER BY anon_8.due_at, anon_8.id
+LIMIT :param_10) AS anon_7;
+
+-- T2: the claim
+UPDATE jobs
+SET status=:status, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV
+    1000 + :now_ms_1), lease_expires_at=((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
+    DIV 1000 + :now_ms_1) + :param_1), fence=(jobs.fence + :fence_1), claimed_by=:claimed_by,
+    started_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)
+WHERE jobs.status = 0
+AND jobs.id IN (:id_1_1, :id_1_2);
+
+-- scheduler lease: first acquisition
+SELECT scheduler_leases.fence, CASE WHEN (scheduler_leases.holder IS NULL
+OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)) THEN :param_1 ELSE :param_2 END AS anon_1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1;
+
+-- scheduler lease: first acquisition
+UPDATE scheduler_leases
+SET acquired_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1),
+    ttl_seconds=:ttl_seconds, holder=:holder, fence=:fence
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.fence = :fence_1
+AND (scheduler_leases.holder IS NULL
+OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1));
+
+-- scheduler lease: first acquisition
+INSERT INTO scheduler_leases (lease_key, acquired_at, ttl_seconds, holder, fence)
+VALUES (:lease_key, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1), :ttl_seconds, :holder, :fence);
+
+-- scheduler lease: renewal
+UPDATE scheduler_leases
+SET acquired_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1),
+    ttl_seconds=:ttl_seconds
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1);
+
+-- periodic run: first
+-- periodic run: later
+UPDATE job_periodic_runs
+SET last_due_at=:last_due_at, begun_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
+    DIV 1000 + :now_ms_1), begun_by=:begun_by
+WHERE job_periodic_runs.name = :name_1
+AND job_periodic_runs.last_due_at < :last_due_at_1
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+
+-- periodic run: first
+-- periodic run: last
+SELECT job_periodic_runs.last_due_at
+FROM job_periodic_runs
+WHERE job_periodic_runs.name = :name_1;
+
+-- periodic run: first
+INSERT INTO job_periodic_runs (name, last_due_at, begun_at, begun_by)
+SELECT :param_1 AS anon_1, :param_2 AS anon_2, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2) AS now_ms_1, :param_3 AS anon_3
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2);
+
+-- T1 by discovery
+INSERT INTO jobs (status, retry_count, creation_time, last_update_time, id, job_name, params,
+    workspace, timeout, creator, executor_backend, lock_key, sealed_environment, scoped_permissions,
+    discovered_by)
+SELECT :param_1 AS anon_1, :param_2 AS anon_2, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2) AS now_ms_1, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2) AS now_ms__1, :param_3 AS anon_3, :param_4 AS anon_4,
+    :param_5 AS anon_5, :param_6 AS anon_6, :param_7 AS anon_7, :param_8 AS anon_8, :param_9 AS
+    anon_9, :param_10 AS anon_10, :param_11 AS anon_11, :param_12 AS anon_12, :param_13 AS anon_13
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2)
+AND NOT (EXISTS (SELECT 1
+FROM jobs
+WHERE jobs.lock_key = :lock_key_1
+AND jobs.workspace = :workspace_1
+AND jobs.status IN (0, 1, 6)));
+
+-- T1 by discovery
+-- T1
+-- T8 of a running job
+-- read
+-- T8 of a waiting job
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+FROM jobs
+WHERE jobs.id = :id_1;
+
+-- scheduler lease: release
+UPDATE scheduler_leases
+SET holder=:holder
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1;
+
+-- database time
+SELECT (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2) AS now_ms_1;
+
+-- T1
+INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
+    last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
+    discovered_by)
+VALUES (:id, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1),
+    :job_name, :params, :workspace, :timeout, :status, :retry_count, (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), :creator, :executor_backend,
+    :scoped_permissions, :lock_key, :sealed_environment, :discovered_by);
+
+-- T2, exclusivity lock is free
+-- T3, exclusivity lock is held
+-- T2, exclusivity lock is taken over
+SELECT job_locks.job_id, job_locks.fence
+FROM job_locks
+WHERE job_locks.lock_key = :lock_key_1;
+
+-- T2, exclusivity lock is free
+INSERT INTO job_locks (lock_key, job_id, acquired_at, fence)
+VALUES (:lock_key, :job_id, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1), :fence) ON DUPLICATE KEY UPDATE lock_key = lock_key;
+
+-- T3, exclusivity lock is held
+UPDATE jobs
+SET lock_key=:lock_key
+WHERE jobs.id = :id_1
+AND jobs.fence = :fence_1;
+
+-- T3, exclusivity lock is held
+-- T2, exclusivity lock is taken over
+UPDATE job_locks
+SET job_id=:job_id, acquired_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000
+    + :now_ms_1), fence=:fence
+WHERE job_locks.lock_key = :lock_key_1
+AND job_locks.job_id = :job_id_1
+AND job_locks.fence = :fence_1
+AND (job_locks.job_id = :job_id_2
+OR NOT (EXISTS (SELECT 1
+FROM jobs AS holder
+WHERE holder.id = job_locks.job_id
+AND (holder.status IN (6, 1)
+OR holder.status = 5
+AND holder.lease_expires_at >= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000
+    + :now_ms_1))
+AND (job_locks.fence IS NULL
+OR holder.fence <= job_locks.fence)
+AND job_locks.acquired_at > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - CAST(CASE WHEN (coalesce(holder.timeout, :coalesce_1) > :coalesce_2) THEN :param_1
+    WHEN (coalesce(holder.timeout, :coalesce_1) < :coalesce_3) THEN :param_2 ELSE
+    coalesce(holder.timeout, :coalesce_1) END * :param_3 AS SIGNED INTEGER))));
+
+-- T3, exclusivity lock is held
+UPDATE jobs
+SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL,
+    progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
+    next_attempt_at=NULL, finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
+    DIV 1000 + :now_ms_1), sealed_environment=NULL
+WHERE jobs.status = 1
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1;
+
+-- T4
+UPDATE jobs
+SET lease_expires_at=((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) + :param_1)
+WHERE jobs.status = 1
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1;
+
+-- progress
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+FROM jobs
+WHERE jobs.id = :id_1
+FOR UPDATE;
+
+-- progress
+UPDATE jobs
+SET last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1), status_message=:status_message, progress_updated_at=(TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2)
+WHERE jobs.id = :id_1
+AND jobs.status IN (1, 6)
+AND jobs.fence = :fence_1;
+
+-- T5, and the first checkpoint
+-- T5, and a later checkpoint
+-- T5 that comes too late
+-- T6 fail
+-- T6 time out
+-- T2, exclusivity lock is taken over
+UPDATE jobs
+SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL,
+    progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
+    next_attempt_at=NULL, finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
+    DIV 1000 + :now_ms_1), sealed_environment=NULL
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1;
+
+-- T5, and the first checkpoint
+-- T5, and a later checkpoint
+-- T6 fail
+-- T6 time out
+-- T7
+-- T12
+-- T12, set aside
+-- T13
+-- T8 confirmed
+DELETE
+FROM job_locks
+WHERE job_locks.job_id = :job_id_1
+AND (job_locks.fence = :fence_1
+OR job_locks.fence IS NULL);
+
+-- T5, and the first checkpoint
+-- T5, and a later checkpoint
+SELECT experiment_tags.value
+FROM experiment_tags
+WHERE experiment_tags.`key` = :key_1
+AND experiment_tags.experiment_id = :experiment_id_1;
+
+-- T5, and the first checkpoint
+-- T5, and a later checkpoint
+INSERT INTO experiment_tags (`key`, experiment_id, value)
+SELECT :param_1 AS anon_1, experiments.experiment_id, :param_2 AS anon_2
+FROM experiments
+WHERE experiments.experiment_id = :experiment_id_1;
+
+-- T5, and the first checkpoint
+-- T5, and a later checkpoint
+SELECT experiments.experiment_id
+FROM experiments
+WHERE experiments.experiment_id = :experiment_id_1;
+
+-- T5 that comes too late
+SELECT jobs.status, jobs.fence, jobs.result
+FROM jobs
+WHERE jobs.id = :id_1;
+
+-- T7
+UPDATE jobs
+SET status=:status, result=NULL, retry_count=(jobs.retry_count + :retry_count_1),
+    last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1), lease_expires_at=NULL, status_message=:status_message, progress=NULL,
+    progress_updated_at=NULL, token_hash=NULL, next_attempt_at=((TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1) + :param_1)
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1;
+
+-- T10
+UPDATE jobs
+SET status=:status, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV
+    1000 + :now_ms_1), lease_expires_at=NULL
+WHERE jobs.status = 1
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1;
+
+-- not running
+SELECT jobs.id, jobs.fence, jobs.status
+FROM jobs
+WHERE jobs.id IN (:id_1_1);
+
+-- T8 of a running job
+-- T8 of a waiting job
+UPDATE jobs
+SET status=:status, result=NULL, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), status_message=NULL, progress=NULL,
+    progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
+    finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1),
+    sealed_environment=NULL
+WHERE jobs.status IN (0, 1, 6)
+AND jobs.id = :id_1;
+
+-- T8 of a running job
+-- T8 of a waiting job
+DELETE
+FROM job_locks
+WHERE job_locks.job_id = :job_id_1
+AND NOT (EXISTS (SELECT 1
+FROM jobs
+WHERE jobs.id = :id_1
+AND jobs.lease_expires_at IS NOT NULL));
+
+-- T9
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 1
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1)
+OR jobs.started_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - CAST(CASE WHEN (jobs.timeout > :timeout_1) THEN :param_1 WHEN (jobs.timeout <
+    :timeout_2) THEN :param_2 ELSE jobs.timeout END * :param_3 AS SIGNED INTEGER))
+LIMIT :param_4;
+
+-- T9
+UPDATE jobs
+SET status=:status, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV
+    1000 + :now_ms_1), lease_expires_at=NULL
+WHERE jobs.status = 1
+AND jobs.id IN (:id_1_1)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1)
+OR jobs.started_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - CAST(CASE WHEN (jobs.timeout > :timeout_1) THEN :param_1 WHEN (jobs.timeout <
+    :timeout_2) THEN :param_2 ELSE jobs.timeout END * :param_3 AS SIGNED INTEGER))
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+
+-- recovery candidates
+SELECT jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count
+FROM jobs
+WHERE jobs.status = 6
+ORDER BY jobs.last_update_time, jobs.id
+LIMIT :param_1;
+
+-- T11
+UPDATE jobs
+SET status=:status, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV
+    1000 + :now_ms_1), lease_expires_at=((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
+    DIV 1000 + :now_ms_1) + :param_1), fence=(jobs.fence + :fence_1), claimed_by=:claimed_by
+WHERE jobs.status = 6
+AND jobs.id = :id_1
+AND jobs.fence = :fence_2
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_3
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+
+-- T11
+UPDATE job_locks
+SET fence=:fence
+WHERE job_locks.job_id = :job_id_1;
+
+-- T12
+-- T12, set aside
+UPDATE jobs
+SET status=:status, result=NULL, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL,
+    progress=NULL, progress_updated_at=NULL, token_hash=NULL, next_attempt_at=NULL,
+    recovery_count=(jobs.recovery_count + :recovery_count_1)
+WHERE jobs.status = 6
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1
+AND jobs.recovery_count < :recovery_count_2
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_2
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+
+-- T12, set aside
+UPDATE jobs
+SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL,
+    progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
+    next_attempt_at=NULL, finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
+    DIV 1000 + :now_ms_1), sealed_environment=NULL
+WHERE jobs.status = 6
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_2
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)))
+AND jobs.recovery_count >= :recovery_count_1;
+
+-- T13
+UPDATE jobs
+SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL,
+    progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
+    next_attempt_at=NULL, finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
+    DIV 1000 + :now_ms_1), sealed_environment=NULL
+WHERE jobs.status = 6
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_2
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+
+-- retention
+SELECT 1
+FROM DUAL
+WHERE EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1));
+
+-- retention
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - :param_1
+AND jobs.discovered_by IS NOT NULL
+LIMIT :param_2;
+
+-- retention
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - :param_1
+LIMIT :param_2;
+
+-- retention
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 3
+AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - :param_1
+LIMIT :param_2;
+
+-- retention
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 2
+AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - :param_1
+LIMIT :param_2;
+
+-- retention
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 4
+AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - :param_1
+LIMIT :param_2;
+
+-- retention
+DELETE
+FROM jobs
+WHERE jobs.id IN (:id_1_1)
+AND jobs.status IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1));
+
+-- T8 confirmed
+UPDATE jobs
+SET lease_expires_at=NULL
+WHERE jobs.status = 5
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1;
+
+-- search
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+FROM jobs
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_1;
+
+-- search of a later page
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+FROM jobs
+WHERE jobs.creation_time >= :creation_time_1
+AND (jobs.creation_time > :creation_time_2
+OR jobs.id > :id_1)
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_1;
+
+-- search by all that there is
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+FROM jobs INNER
+JOIN (SELECT anon_2.id AS id
+FROM (SELECT jobs.id AS id
+FROM jobs
+WHERE jobs.workspace = :workspace_1
+AND jobs.creator = :creator_1
+AND jobs.creation_time >= :creation_time_1
+AND jobs.creation_time <= :creation_time_2
+AND jobs.job_name = :job_name_1
+AND jobs.status = 3
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_1) AS anon_2
+UNION ALL
+SELECT anon_3.id AS id
+FROM (SELECT jobs.id AS id
+FROM jobs
+WHERE jobs.workspace = :workspace_1
+AND jobs.creator = :creator_1
+AND jobs.creation_time >= :creation_time_1
+AND jobs.creation_time <= :creation_time_2
+AND jobs.job_name = :job_name_1
+AND jobs.status = 1
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_2) AS anon_3) AS anon_1 ON anon_1.id = jobs.id
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_3;
+
+-- deletion by age
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1))
+AND jobs.creation_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - :param_1;
+
+-- deletion by age
+DELETE
+FROM jobs
+WHERE jobs.id IN (:id_1_1, :id_1_2)
+AND jobs.status IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1));
+
+-- deletion by id
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1))
+AND jobs.id IN (:id_1_1);

@@ -1,0 +1,696 @@
+-- T2, two types of job on two backends
+WITH due_rows AS (SELECT anon_1.id AS id
+FROM (SELECT anon_2.id AS id
+FROM (SELECT anon_3.id AS id, anon_3.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1::VARCHAR
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_2::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_3
+UNION ALL
+SELECT anon_4.id AS id, anon_4.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1::VARCHAR
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_3::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_4
+UNION ALL
+SELECT anon_5.id AS id, anon_5.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+AND jobs.job_name = :job_name_2::VARCHAR
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_4::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_5
+UNION ALL
+SELECT anon_6.id AS id, anon_6.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+AND jobs.job_name = :job_name_2::VARCHAR
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_5::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_6) AS anon_2
+ORDER BY anon_2.due_at, anon_2.id
+LIMIT :param_6::INTEGER) AS anon_1
+UNION ALL
+SELECT anon_7.id AS id
+FROM (SELECT anon_8.id AS id
+FROM (SELECT anon_9.id AS id, anon_9.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3::VARCHAR
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_7::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_9
+UNION ALL
+SELECT anon_10.id AS id, anon_10.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3::VARCHAR
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_8::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_10
+UNION ALL
+SELECT anon_11.id AS id, anon_11.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2::VARCHAR
+AND jobs.job_name = :job_name_4::VARCHAR
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_9::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_11
+UNION ALL
+SELECT anon_12.id AS id, anon_12.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2::VARCHAR
+AND jobs.job_name = :job_name_4::VARCHAR
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_10::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_12) AS anon_8
+ORDER BY anon_8.due_at, anon_8.id
+LIMIT :param_11::INTEGER) AS anon_7) UPDATE jobs
+SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
+    lease_expires_at=((CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT),
+    fence=(jobs.fence + :fence_1::BIGINT), claimed_by=:claimed_by::VARCHAR,
+    started_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+WHERE jobs.status = 0
+AND jobs.id IN (SELECT due_rows.id
+FROM due_rows)
+RETURNING jobs.id, jobs.fence, jobs.job_name, jobs.params, jobs.timeout, jobs.workspace,
+    jobs.executor_backend, jobs.creator, jobs.retry_count, jobs.recovery_count,
+    jobs.sealed_environment, jobs.lock_key, jobs.creation_time, jobs.next_attempt_at;
+
+-- scheduler lease: first acquisition
+SELECT scheduler_leases.fence, CASE WHEN (scheduler_leases.holder IS NULL
+OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)) THEN :param_1::INTEGER ELSE
+    :param_2::INTEGER END AS anon_1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR;
+
+-- scheduler lease: first acquisition
+UPDATE scheduler_leases
+SET acquired_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
+    ttl_seconds=:ttl_seconds::INTEGER, holder=:holder::VARCHAR, fence=:fence::BIGINT
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND (scheduler_leases.holder IS NULL
+OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
+
+-- scheduler lease: first acquisition
+INSERT INTO scheduler_leases (lease_key, acquired_at, ttl_seconds, holder, fence)
+VALUES (:lease_key::VARCHAR, (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :ttl_seconds::INTEGER,
+    :holder::VARCHAR, :fence::BIGINT);
+
+-- scheduler lease: renewal
+UPDATE scheduler_leases
+SET acquired_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
+    ttl_seconds=:ttl_seconds::INTEGER
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER);
+
+-- periodic run: first
+-- periodic run: later
+UPDATE job_periodic_runs
+SET last_due_at=:last_due_at::BIGINT, begun_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), begun_by=:begun_by::VARCHAR
+WHERE job_periodic_runs.name = :name_1::VARCHAR
+AND job_periodic_runs.last_due_at < :last_due_at_1::BIGINT
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
+
+-- periodic run: first
+-- periodic run: last
+SELECT job_periodic_runs.last_due_at
+FROM job_periodic_runs
+WHERE job_periodic_runs.name = :name_1::VARCHAR;
+
+-- periodic run: first
+INSERT INTO job_periodic_runs (name, last_due_at, begun_at, begun_by)
+SELECT :param_1::VARCHAR AS anon_1, :param_2::BIGINT AS anon_2, (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms_1, :param_3::VARCHAR
+    AS anon_3
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER);
+
+-- T1 by discovery
+INSERT INTO jobs (status, retry_count, creation_time, last_update_time, id, job_name, params,
+    workspace, timeout, creator, executor_backend, lock_key, sealed_environment, scoped_permissions,
+    discovered_by)
+SELECT :param_1::INTEGER AS anon_1, :param_2::INTEGER AS anon_2, (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms_1,
+    (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms__1, :param_3::VARCHAR
+    AS anon_3, :param_4::VARCHAR AS anon_4, :param_5::VARCHAR AS anon_5, :param_6::VARCHAR AS
+    anon_6, :param_7 AS anon_7, :param_8::VARCHAR AS anon_8, :param_9::VARCHAR AS anon_9,
+    :param_10::VARCHAR AS anon_10, :param_11::VARCHAR AS anon_11, :param_12::JSON AS anon_12,
+    :param_13::VARCHAR AS anon_13
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER)
+AND NOT (EXISTS (SELECT 1
+FROM jobs
+WHERE jobs.lock_key = :lock_key_1::VARCHAR
+AND jobs.workspace = :workspace_1::VARCHAR
+AND jobs.status IN (0, 1, 6)));
+
+-- T1 by discovery
+-- T1
+-- T8 of a running job
+-- read
+-- T8 of a waiting job
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+FROM jobs
+WHERE jobs.id = :id_1::VARCHAR;
+
+-- scheduler lease: release
+UPDATE scheduler_leases
+SET holder=:holder::VARCHAR
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT;
+
+-- database time
+SELECT (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms_1;
+
+-- T1
+INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
+    last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
+    discovered_by)
+VALUES (:id::VARCHAR, (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :job_name::VARCHAR,
+    :params::VARCHAR, :workspace::VARCHAR, :timeout, :status::INTEGER, :retry_count::INTEGER,
+    (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :creator::VARCHAR,
+    :executor_backend::VARCHAR, :scoped_permissions::JSON, :lock_key::VARCHAR,
+    :sealed_environment::VARCHAR, :discovered_by::VARCHAR);
+
+-- T2, exclusivity lock is free
+-- T3, exclusivity lock is held
+-- T2, exclusivity lock is taken over
+SELECT job_locks.job_id, job_locks.fence
+FROM job_locks
+WHERE job_locks.lock_key = :lock_key_1::VARCHAR;
+
+-- T2, exclusivity lock is free
+INSERT INTO job_locks (lock_key, job_id, acquired_at, fence)
+VALUES (:lock_key::VARCHAR, :job_id::VARCHAR, (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :fence::BIGINT);
+
+-- T3, exclusivity lock is held
+UPDATE jobs
+SET lock_key=:lock_key::VARCHAR
+WHERE jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT;
+
+-- T3, exclusivity lock is held
+-- T2, exclusivity lock is taken over
+UPDATE job_locks
+SET job_id=:job_id::VARCHAR, acquired_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), fence=:fence::BIGINT
+WHERE job_locks.lock_key = :lock_key_1::VARCHAR
+AND job_locks.job_id = :job_id_1::VARCHAR
+AND job_locks.fence = :fence_1::BIGINT
+AND (job_locks.job_id = :job_id_2::VARCHAR
+OR NOT (EXISTS (SELECT 1
+FROM jobs AS holder
+WHERE holder.id = job_locks.job_id
+AND (holder.status IN (6, 1)
+OR holder.status = 5
+AND holder.lease_expires_at >= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER))
+AND (job_locks.fence IS NULL
+OR holder.fence <= job_locks.fence)
+AND job_locks.acquired_at > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - CAST(CASE WHEN
+    (coalesce(holder.timeout, :coalesce_1) > :coalesce_2) THEN :param_1 WHEN
+    (coalesce(holder.timeout, :coalesce_1) < :coalesce_3::INTEGER) THEN :param_2::INTEGER ELSE
+    coalesce(holder.timeout, :coalesce_1) END * :param_3 AS BIGINT))));
+
+-- T3, exclusivity lock is held
+UPDATE jobs
+SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+WHERE jobs.status = 1
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT;
+
+-- T4
+UPDATE jobs
+SET lease_expires_at=((CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT)
+WHERE jobs.status = 1
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT;
+
+-- progress
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+FROM jobs
+WHERE jobs.id = :id_1::VARCHAR
+FOR UPDATE;
+
+-- progress
+UPDATE jobs
+SET last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
+    status_message=:status_message::VARCHAR, progress_updated_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER)
+WHERE jobs.id = :id_1::VARCHAR
+AND jobs.status IN (1, 6)
+AND jobs.fence = :fence_1::BIGINT;
+
+-- T5, and the first checkpoint
+-- T5, and a later checkpoint
+-- T5 that comes too late
+-- T6 fail
+-- T6 time out
+-- T2, exclusivity lock is taken over
+UPDATE jobs
+SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT;
+
+-- T5, and the first checkpoint
+-- T5, and a later checkpoint
+-- T6 fail
+-- T6 time out
+-- T7
+-- T12
+-- T12, set aside
+-- T13
+-- T8 confirmed
+DELETE
+FROM job_locks
+WHERE job_locks.job_id = :job_id_1::VARCHAR
+AND (job_locks.fence = :fence_1::BIGINT
+OR job_locks.fence IS NULL);
+
+-- T5, and the first checkpoint
+-- T5, and a later checkpoint
+SELECT experiment_tags.value
+FROM experiment_tags
+WHERE experiment_tags.key = :key_1::VARCHAR
+AND experiment_tags.experiment_id = :experiment_id_1::INTEGER;
+
+-- T5, and the first checkpoint
+-- T5, and a later checkpoint
+INSERT INTO experiment_tags (key, experiment_id, value)
+SELECT :param_1::VARCHAR AS anon_1, experiments.experiment_id, :param_2::VARCHAR AS anon_2
+FROM experiments
+WHERE experiments.experiment_id = :experiment_id_1::INTEGER;
+
+-- T5, and the first checkpoint
+-- T5, and a later checkpoint
+SELECT experiments.experiment_id
+FROM experiments
+WHERE experiments.experiment_id = :experiment_id_1::INTEGER;
+
+-- T5 that comes too late
+SELECT jobs.status, jobs.fence, jobs.result
+FROM jobs
+WHERE jobs.id = :id_1::VARCHAR;
+
+-- T7
+UPDATE jobs
+SET status=:status::INTEGER, result=NULL, retry_count=(jobs.retry_count + :retry_count_1::INTEGER),
+    last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=:status_message::VARCHAR, progress=NULL, progress_updated_at=NULL,
+    token_hash=NULL, next_attempt_at=((CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT)
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT;
+
+-- T10
+UPDATE jobs
+SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL
+WHERE jobs.status = 1
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT;
+
+-- not running
+SELECT jobs.id, jobs.fence, jobs.status
+FROM jobs
+WHERE jobs.id IN (:id_1_1::VARCHAR);
+
+-- T8 of a running job
+-- T8 of a waiting job
+UPDATE jobs
+SET status=:status::INTEGER, result=NULL, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), status_message=NULL,
+    progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
+    next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+WHERE jobs.status IN (0, 1, 6)
+AND jobs.id = :id_1::VARCHAR;
+
+-- T8 of a running job
+-- T8 of a waiting job
+DELETE
+FROM job_locks
+WHERE job_locks.job_id = :job_id_1::VARCHAR
+AND NOT (EXISTS (SELECT 1
+FROM jobs
+WHERE jobs.id = :id_1::VARCHAR
+AND jobs.lease_expires_at IS NOT NULL));
+
+-- T9
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 1
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+OR jobs.started_at < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - CAST(CASE WHEN (jobs.timeout
+    > :timeout_1) THEN :param_1 WHEN (jobs.timeout < :timeout_2::INTEGER) THEN :param_2::INTEGER
+    ELSE jobs.timeout END * :param_3 AS BIGINT))
+LIMIT :param_4::INTEGER;
+
+-- T9
+UPDATE jobs
+SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL
+WHERE jobs.status = 1
+AND jobs.id IN (:id_1_1::VARCHAR)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+OR jobs.started_at < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - CAST(CASE WHEN (jobs.timeout
+    > :timeout_1) THEN :param_1 WHEN (jobs.timeout < :timeout_2::INTEGER) THEN :param_2::INTEGER
+    ELSE jobs.timeout END * :param_3 AS BIGINT))
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
+
+-- recovery candidates
+SELECT jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count
+FROM jobs
+WHERE jobs.status = 6
+ORDER BY jobs.last_update_time, jobs.id
+LIMIT :param_1::INTEGER;
+
+-- T11
+UPDATE jobs
+SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
+    lease_expires_at=((CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT),
+    fence=(jobs.fence + :fence_1::BIGINT), claimed_by=:claimed_by::VARCHAR
+WHERE jobs.status = 6
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_2::BIGINT
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_3::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
+
+-- T11
+UPDATE job_locks
+SET fence=:fence::BIGINT
+WHERE job_locks.job_id = :job_id_1::VARCHAR;
+
+-- T12
+-- T12, set aside
+UPDATE jobs
+SET status=:status::INTEGER, result=NULL, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    next_attempt_at=NULL, recovery_count=(jobs.recovery_count + :recovery_count_1::INTEGER)
+WHERE jobs.status = 6
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT
+AND jobs.recovery_count < :recovery_count_2::INTEGER
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_2::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
+
+-- T12, set aside
+UPDATE jobs
+SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+WHERE jobs.status = 6
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_2::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)))
+AND jobs.recovery_count >= :recovery_count_1::INTEGER;
+
+-- T13
+UPDATE jobs
+SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+WHERE jobs.status = 6
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_2::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
+
+-- retention
+SELECT 1
+WHERE EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
+
+-- retention
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
+AND jobs.discovered_by IS NOT NULL
+LIMIT :param_2::INTEGER;
+
+-- retention
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
+LIMIT :param_2::INTEGER;
+
+-- retention
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 3
+AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
+LIMIT :param_2::INTEGER;
+
+-- retention
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 2
+AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
+LIMIT :param_2::INTEGER;
+
+-- retention
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 4
+AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
+LIMIT :param_2::INTEGER;
+
+-- retention
+DELETE
+FROM jobs
+WHERE jobs.id IN (:id_1_1::VARCHAR)
+AND jobs.status IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
+
+-- T8 confirmed
+UPDATE jobs
+SET lease_expires_at=NULL
+WHERE jobs.status = 5
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT;
+
+-- search
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+FROM jobs
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_1::INTEGER;
+
+-- search of a later page
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+FROM jobs
+WHERE jobs.creation_time >= :creation_time_1::BIGINT
+AND (jobs.creation_time > :creation_time_2::BIGINT
+OR jobs.id > :id_1::VARCHAR)
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_1::INTEGER;
+
+-- search by all that there is
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+FROM jobs
+JOIN (SELECT anon_2.id AS id
+FROM (SELECT jobs.id AS id
+FROM jobs
+WHERE jobs.workspace = :workspace_1::VARCHAR
+AND jobs.creator = :creator_1::VARCHAR
+AND jobs.creation_time >= :creation_time_1::BIGINT
+AND jobs.creation_time <= :creation_time_2::BIGINT
+AND jobs.job_name = :job_name_1::VARCHAR
+AND jobs.status = 3
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_1::INTEGER) AS anon_2
+UNION ALL
+SELECT anon_3.id AS id
+FROM (SELECT jobs.id AS id
+FROM jobs
+WHERE jobs.workspace = :workspace_1::VARCHAR
+AND jobs.creator = :creator_1::VARCHAR
+AND jobs.creation_time >= :creation_time_1::BIGINT
+AND jobs.creation_time <= :creation_time_2::BIGINT
+AND jobs.job_name = :job_name_1::VARCHAR
+AND jobs.status = 1
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_2::INTEGER) AS anon_3) AS anon_1 ON anon_1.id = jobs.id
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_3::INTEGER;
+
+-- deletion by age
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER))
+AND jobs.creation_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT;
+
+-- deletion by age
+DELETE
+FROM jobs
+WHERE jobs.id IN (:id_1_1::VARCHAR, :id_1_2::VARCHAR)
+AND jobs.status IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
+
+-- deletion by id
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER))
+AND jobs.id IN (:id_1_1::VARCHAR);

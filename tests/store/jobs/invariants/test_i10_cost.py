@@ -1,0 +1,57 @@
+"""I10: what a claim and a renewal cost in statements; `test_plans` shows what each one reads."""
+
+import sqlalchemy
+
+from tests.store.jobs.store_factories import claim, create
+
+
+class Counter:
+    """Counts the statements that reach the database."""
+
+    def __init__(self, engine):
+        self._engine = engine
+        self.statements = []
+
+    def _record(self, connection, cursor, statement, parameters, context, executemany):
+        self.statements.append(statement)
+
+    def __enter__(self):
+        sqlalchemy.event.listen(self._engine, "before_cursor_execute", self._record)
+        return self
+
+    def __exit__(self, *exc_info):
+        sqlalchemy.event.remove(self._engine, "before_cursor_execute", self._record)
+
+
+def statements_of(store, action):
+    with Counter(store.engine) as counter:
+        action()
+    return [each for each in counter.statements if not each.startswith(("PRAGMA", "BEGIN"))]
+
+
+def test_an_idle_claim_is_one_statement_whatever_waits_for_others(store):
+    for number in range(20):
+        create(store, job_name="capped", workspace=f"team-{number}")
+        create(store, executor_backend="ray")
+
+    idle = statements_of(store, lambda: claim(store, backends=["local"], capacity={"job": 5}))
+
+    assert len(idle) == 1
+
+
+def test_one_renewal_covers_all_claims_of_a_runner(store):
+    for _ in range(20):
+        create(store)
+    owned = [job.claim for job in claim(store, capacity={"job": 20}).claimed]
+
+    assert len(owned) == 20
+    assert len(statements_of(store, lambda: store.renew(owned, 30))) == 1
+
+
+def test_a_claim_takes_as_many_statements_for_many_jobs_as_for_one(store):
+    create(store)
+    few = len(statements_of(store, lambda: claim(store)))
+    for _ in range(30):
+        create(store)
+
+    assert len(statements_of(store, lambda: claim(store, capacity={"job": 30}))) == few

@@ -1,0 +1,101 @@
+"""What the statements say on every database; MSSQL is compiled where no server is to be had."""
+
+import pytest
+import sqlalchemy
+from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
+
+from mlflow.store.jobs import claims, lease_rows, statements, transitions
+from mlflow.store.jobs.dialects import locking, now_ms
+from mlflow.store.jobs.tables import jobs
+from mlflow.store.jobs.values import Claim, RecoveryCandidate, Term
+
+DIALECTS = {
+    "postgresql": postgresql.dialect(),
+    "mysql": mysql.dialect(),
+    "sqlite": sqlite.dialect(),
+    "mssql": mssql.dialect(),
+}
+NOW = now_ms(0)
+CLAIM = Claim("job-id", 41)
+TERM = Term("scheduler", "holder-id", 42)
+CANDIDATE = RecoveryCandidate("job-id", 41, None, "job", 0)
+
+OWNERS = {
+    "T3": statements.conflict(CLAIM, "reason", NOW),
+    "T4": statements.renew([CLAIM], 30, NOW),
+    "T5": statements.succeed(CLAIM, "1", NOW),
+    "T6 fail": statements.fail(CLAIM, "error", NOW),
+    "T6 time out": statements.time_out(CLAIM, None, NOW),
+    "T7": statements.retry(CLAIM, "error", 5, NOW),
+    "T8 confirm": statements.confirm_canceled(CLAIM, NOW),
+    "T10": statements.abandon([CLAIM], NOW),
+}
+RECOVERIES = {
+    "T11": statements.reattach(CANDIDATE, "replica", 30, TERM, NOW),
+    "T12": statements.requeue(CANDIDATE, TERM, 3, NOW),
+    "T12 set aside": statements.set_aside(CANDIDATE, "error", TERM, 3, NOW),
+    "T13": statements.fail_recovery(CANDIDATE, "error", TERM, NOW),
+}
+OTHERS = {
+    "T1": statements.create({"id": "1", "lock_key": None, "workspace": "w"}, NOW),
+    "T1 discovery": statements.create(
+        {"id": "1", "lock_key": "key", "workspace": "w"}, NOW, TERM, unless_unfinished=True
+    ),
+    "T2": statements.claim(jobs.c.id.in_(["1"]), "replica", 30, NOW),
+    "T8": statements.cancel(jobs.c.id == "1", NOW),
+    "T9 candidates": statements.swept(10, NOW),
+    "T9": statements.sweep(["1"], TERM, NOW),
+    "renewal of the lease": lease_rows.renew(TERM, 20, NOW),
+    "deletion": statements.remove(["1"], NOW),
+    "locked read": locking(sqlalchemy.select(jobs.c.id), jobs),
+}
+STATEMENTS = OWNERS | RECOVERIES | OTHERS
+
+
+def compiled(statement, dialect):
+    return str(statement.compile(dialect=DIALECTS[dialect], compile_kwargs={"literal_binds": True}))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_every_statement_compiles(name, dialect):
+    assert "jobs" in compiled(STATEMENTS[name], dialect) or "lease" in name
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("name", OWNERS | RECOVERIES)
+def test_every_write_of_an_owner_names_its_fence_and_the_state_it_leaves(name, dialect):
+    _, condition = compiled(STATEMENTS[name], dialect).split("WHERE", 1)
+
+    assert "jobs.fence = 41" in condition
+    assert "jobs.status" in condition
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("name", [*RECOVERIES, "T9", "T1 discovery"])
+def test_every_write_of_a_leader_names_its_term(name, dialect):
+    _, condition = compiled(STATEMENTS[name], dialect).split("WHERE", 1)
+
+    assert "'holder-id'" in condition
+    assert "scheduler_leases.fence = 42" in condition
+
+
+@pytest.mark.parametrize(
+    ("dialect", "passes_over"),
+    [
+        ("postgresql", "FOR UPDATE SKIP LOCKED"),
+        ("mysql", "FOR UPDATE SKIP LOCKED"),
+        ("mssql", "READPAST"),
+        ("sqlite", "ORDER BY jobs.executor_backend, jobs.job_name"),
+    ],
+)
+def test_the_claim_passes_over_rows_that_another_claims_where_several_can(dialect, passes_over):
+    candidates = claims.due({"job": 1, "other": 2}, [None, "local"], NOW, dialect)
+
+    assert compiled(candidates, dialect).count(passes_over) == 8
+
+
+def test_states_are_literal_so_that_partial_indexes_serve():
+    text = str(statements.in_states({transitions.PENDING}).compile(dialect=sqlite.dialect()))
+
+    assert text == "jobs.status = 0"
