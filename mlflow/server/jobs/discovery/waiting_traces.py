@@ -1,0 +1,60 @@
+"""Read the traces of a window oldest first, a page at a time, each of them once."""
+
+from collections.abc import Iterator
+
+from mlflow.genai.scorers.online.constants import EXCLUDE_EVAL_RUN_TRACES_FILTER
+from mlflow.server.jobs.discovery.trace_batches import Position
+from mlflow.store.tracking.abstract_store import AbstractStore
+
+_ORDER = ["timestamp_ms ASC", "request_id ASC"]
+
+
+def waiting_traces(
+    store: AbstractStore,
+    experiment_id: str,
+    after: Position,
+    before_ms: int,
+    filter_string: str | None = None,
+    page_size: int = 100,
+) -> Iterator[Position]:
+    """Positions of an experiment's traces, those of evaluation runs left out.
+
+    Pages begin at the last position and not at an offset: a trace deleted between two pages would
+    shift the offsets, and the trace that moves up would be passed unseen. Within one millisecond
+    there is only the offset.
+
+    Args:
+        store: The tracking store.
+        experiment_id: The experiment to read.
+        after: Begin after this position.
+        before_ms: End before this time.
+        filter_string: Further condition, as users write it for a trace search.
+        page_size: Traces read at once.
+    """
+    since_ms, page_token = after.timestamp_ms, None
+    while True:
+        infos, page_token = store.search_traces(
+            experiment_ids=[experiment_id],
+            filter_string=_condition(since_ms, before_ms, filter_string),
+            max_results=page_size,
+            order_by=_ORDER,
+            page_token=page_token,
+        )
+        for info in infos:
+            position = Position(info.timestamp_ms, info.trace_id)
+            if position > after:
+                after = position
+                yield position
+        if not page_token:
+            return
+        if after.timestamp_ms > since_ms:
+            since_ms, page_token = after.timestamp_ms, None
+
+
+def _condition(since_ms: int, before_ms: int, filter_string: str | None) -> str:
+    conditions = [
+        f"trace.timestamp_ms >= {since_ms}",
+        f"trace.timestamp_ms < {before_ms}",
+        EXCLUDE_EVAL_RUN_TRACES_FILTER,
+    ]
+    return " AND ".join(conditions + ([filter_string] if filter_string else []))

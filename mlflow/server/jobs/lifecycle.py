@@ -1,0 +1,282 @@
+"""One claimed job: give it to its backend, wait, record what became of it (T5, T6, T7, T10).
+
+Each job has a thread of its own, since an executor's wait blocks. Whatever happens there, the row
+ends in one of four ways: the transition that the result asks for; the confirmation of a
+cancellation; T10, when nobody here knows how the work ended; or nothing at all, when the claim is
+lost (I1).
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mlflow.exceptions import MlflowException
+from mlflow.server.jobs.backend_call import BackendFailed, backend_call
+from mlflow.server.jobs.backoff import delay_seconds
+from mlflow.server.jobs.clock import Clock
+from mlflow.server.jobs.errors import SealedEnvironmentUnreadable
+from mlflow.server.jobs.executor import JobExecutionContext
+from mlflow.server.jobs.functions import JobFunctionMetadata
+from mlflow.server.jobs.outcome import Fail, Outcome, Retry, RetryPolicy, Succeed, TimeOut, decide
+from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
+from mlflow.server.jobs.sealed_environment import open_sealed
+from mlflow.store.jobs.abstract_store import AbstractJobStore
+from mlflow.store.jobs.errors import InvalidJobField, JobStoreUnavailable
+from mlflow.store.jobs.values import CheckpointMove, ClaimedJob, JobUpdateStatus
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_LATEST_ONLINE_SCORING_SESSION_CHECKPOINT,
+    MLFLOW_LATEST_ONLINE_SCORING_TRACE_CHECKPOINT,
+)
+from mlflow.utils.workspace_utils import DEFAULT_WORKSPACE_NAME
+
+_logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_WRITE_PAUSE_BASE_SECONDS = 0.2
+_WRITE_PAUSE_MAX_SECONDS = 5.0
+
+_CHECKPOINT_TAGS = {
+    "run_online_trace_scorer": MLFLOW_LATEST_ONLINE_SCORING_TRACE_CHECKPOINT,
+    "run_online_session_scorer": MLFLOW_LATEST_ONLINE_SCORING_SESSION_CHECKPOINT,
+}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every job of this runner is told about its server.
+
+    Attributes:
+        tracking_uri: Where jobs read and write; the backend store itself for jobs on this host.
+        gateway_uri: Where `gateway:/` models are reached.
+        workspaces_enabled: Whether jobs run in a workspace.
+        default_timeout: Timeout of exclusive jobs without one, in seconds.
+        retry_policy: Bounds and waits of retries.
+    """
+
+    tracking_uri: str
+    gateway_uri: str | None
+    workspaces_enabled: bool
+    default_timeout: float
+    retry_policy: RetryPolicy
+
+
+class Lifecycle:
+    """Runs claimed jobs to their end."""
+
+    def __init__(
+        self,
+        store: AbstractJobStore,
+        owned: OwnedJobs,
+        backends: Mapping[str | None, Any],
+        clock: Clock,
+        surroundings: Surroundings,
+        metadata_of: Callable[[str], JobFunctionMetadata],
+        on_end: Callable[[ClaimedJob, Outcome | None], None],
+    ) -> None:
+        """
+        Args:
+            store: The job store.
+            owned: Where the jobs under way are registered.
+            backends: Backend name to executor; None is the default one.
+            clock: For the pauses between attempts to write a result.
+            surroundings: What every job is told.
+            metadata_of: Job name to what its function declares; raises MlflowException if unknown.
+            on_end: Told each job that is owned no more, with the transition written, if any.
+        """
+        self._store = store
+        self._owned = owned
+        self._backends = backends
+        self._clock = clock
+        self._surroundings = surroundings
+        self._metadata_of = metadata_of
+        self._on_end = on_end
+
+    def start(self, job: ClaimedJob, trust_until: float, submit: bool = True) -> None:
+        """Own the claim and run the job on a thread of its own.
+
+        Args:
+            job: What was claimed or reattached.
+            trust_until: Monotonic instant until which the claim is ours without a renewal.
+            submit: False when the backend has the work already (T11).
+
+        Raises:
+            RuntimeError: No thread can be started; the job is then not owned.
+        """
+        owned = OwnedJob(job.claim, job.job_name, self._backends[job.backend], trust_until)
+        self._owned.add(owned)
+        thread = threading.Thread(
+            target=self.run,
+            args=(job, owned, submit),
+            name=f"mlflow-job-{job.claim.job_id}",
+            daemon=True,
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            self._owned.remove(job.claim)
+            raise
+
+    def run(self, job: ClaimedJob, owned: OwnedJob, submit: bool = True) -> None:
+        """Run an owned job to its end; returns when it is owned no more."""
+        written = None
+        try:
+            outcome = self._outcome_of_work(job, owned, submit)
+            written = self._record(job, owned, outcome)
+            _log_end(job, owned, written)
+        except Exception:
+            # The lease runs out by itself, and the sweep finds the row.
+            _logger.exception("Job %s (fence %d) broke off", job.claim.job_id, job.claim.fence)
+        finally:
+            self._owned.remove(job.claim)
+            self._on_end(job, written)
+
+    def _outcome_of_work(self, job: ClaimedJob, owned: OwnedJob, submit: bool) -> Outcome | None:
+        if submit and (refusal := self._submit(job, owned)):
+            return refusal
+        if owned.end is not None:
+            # The kill may have come before the backend knew the job.
+            owned.kill_again()
+        try:
+            with backend_call():
+                result = owned.executor.wait_for_job(job.claim.job_id)
+        except BackendFailed as e:
+            _logger.warning(
+                "How job %s (fence %d) ended is not known: %s", job.claim.job_id, job.claim.fence, e
+            )
+            return None
+        return decide(result, job.retry_count, self._surroundings.retry_policy)
+
+    def _submit(self, job: ClaimedJob, owned: OwnedJob) -> Fail | None:
+        for earlier in self._owned.earlier_claims(job.claim):
+            # An executor knows jobs by id alone, so the work of a lost claim has to be gone first.
+            self._clock.wait(earlier.gone, None)
+        if owned.end is not None:
+            return Fail(f"The job was {owned.end.value} before it started.")
+        try:
+            metadata = self._metadata_of(job.job_name)
+            context = self._context(job)
+            with backend_call():
+                owned.executor.submit_job(
+                    job.claim.job_id,
+                    job.job_name,
+                    metadata.fn_fullname,
+                    job.params,
+                    context,
+                    metadata.python_env,
+                    self._timeout(job, metadata),
+                )
+        except SealedEnvironmentUnreadable as e:
+            return Fail(e.message)
+        except MlflowException as e:
+            return Fail(f"The job function cannot be loaded: {e.message}")
+        except BackendFailed as e:
+            return Fail(f"The job could not be started: {e}")
+        _logger.info(
+            "Job %s (fence %d) started: %s", job.claim.job_id, job.claim.fence, job.job_name
+        )
+        return None
+
+    def _context(self, job: ClaimedJob) -> JobExecutionContext:
+        workspace = None
+        if self._surroundings.workspaces_enabled:
+            workspace = job.workspace or DEFAULT_WORKSPACE_NAME
+        extra_envs = None
+        if job.sealed_environment:
+            extra_envs = open_sealed(job.claim.job_id, job.sealed_environment)
+        return JobExecutionContext(
+            job_id=job.claim.job_id,
+            tracking_uri=self._surroundings.tracking_uri,
+            gateway_uri=self._surroundings.gateway_uri,
+            workspace=workspace,
+            fence=job.claim.fence,
+            creator=job.creator,
+            extra_envs=extra_envs,
+        )
+
+    def _timeout(self, job: ClaimedJob, metadata: JobFunctionMetadata) -> float | None:
+        # Stock MLflow stores any number, also those that no clock can wait for.
+        if job.timeout is not None and job.timeout <= threading.TIMEOUT_MAX:
+            return job.timeout
+        return self._surroundings.default_timeout if metadata.exclusive else None
+
+    def _record(self, job: ClaimedJob, owned: OwnedJob, outcome: Outcome | None) -> Outcome | None:
+        owned.recording = True
+        if owned.end is End.CANCELED:
+            self._persist(owned, lambda: self._store.confirm_canceled(job.claim))
+            return None
+        interrupted = owned.end is End.ABANDONED and not isinstance(outcome, Succeed)
+        if outcome is None or interrupted:
+            self._persist(owned, lambda: self._store.abandon([job.claim]))
+            return None
+        try:
+            status = self._persist(owned, lambda: self._write(job, outcome))
+        except InvalidJobField as e:
+            outcome = Fail(f"The job's result cannot be stored: {e.message}")
+            status = self._persist(owned, lambda: self._write(job, outcome))
+        if status is JobUpdateStatus.APPLIED:
+            return outcome
+        # Changes nothing unless the row was canceled under this very fence.
+        self._persist(owned, lambda: self._store.confirm_canceled(job.claim))
+        return None
+
+    def _write(self, job: ClaimedJob, outcome: Outcome) -> JobUpdateStatus:
+        match outcome:
+            case Succeed(result=result):
+                return self._store.succeed(job.claim, result, checkpoint_move(job))
+            case TimeOut(error=error):
+                return self._store.time_out(job.claim, error)
+            case Retry(error=error, delay=delay):
+                return self._store.retry(job.claim, error, delay)
+            case Fail(error=error):
+                return self._store.fail(job.claim, error)
+
+    def _persist(self, owned: OwnedJob, verb: Callable[[], T]) -> T | None:
+        """Repeat a write until the database has taken it, or the claim is lost (I1)."""
+        attempt = 0
+        while owned.end is not End.LOST:
+            try:
+                return verb()
+            except JobStoreUnavailable as e:
+                _logger.warning(
+                    "The end of job %s (fence %d) could not be written yet: %s",
+                    owned.claim.job_id,
+                    owned.claim.fence,
+                    e.message,
+                )
+                pause = delay_seconds(attempt, _WRITE_PAUSE_BASE_SECONDS, _WRITE_PAUSE_MAX_SECONDS)
+                self._clock.wait(owned.gone, pause)
+                attempt += 1
+        return None
+
+
+def checkpoint_move(job: ClaimedJob) -> CheckpointMove | None:
+    """The checkpoint that rides in T5: only of online scoring jobs, and of their own experiment."""
+    tag = _CHECKPOINT_TAGS.get(job.job_name)
+    asked = job.params.get("next_checkpoint")
+    if tag is None or not isinstance(asked, dict):
+        return None
+    experiment_id = job.params.get("experiment_id")
+    value = asked.get("value")
+    if asked.get("tag") != tag or asked.get("experiment_id") != experiment_id:
+        return None
+    if not isinstance(experiment_id, str) or not isinstance(value, dict):
+        return None
+    return CheckpointMove(experiment_id, tag, value)
+
+
+def _log_end(job: ClaimedJob, owned: OwnedJob, written: Outcome | None) -> None:
+    match written:
+        case Succeed():
+            end = "succeeded"
+        case TimeOut():
+            end = "timed out"
+        case Retry(delay=delay):
+            end = f"failed for now, due again in {delay:.1f} s"
+        case Fail():
+            end = "failed"
+        case None:
+            end = owned.end.value if owned.end else "left to recovery"
+    _logger.info("Job %s (fence %d) ended: %s", job.claim.job_id, job.claim.fence, end)

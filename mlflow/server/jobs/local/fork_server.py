@@ -1,0 +1,262 @@
+"""The warm parent of job processes: imports once, then forks a child for each job.
+
+**What it holds.** MLflow, the modules of all job functions, and two descriptors besides the
+standard ones: the control socket to its runner and the lifeline of `child_watch`. Its modules lie
+where the collector does not touch them, so that children share their memory, and in spare time it
+moves them to where a fork is cheap (`huge_pages`).
+
+**What it must not hold**, since every child would inherit it: threads (a lock held by one stays
+locked in a child for ever), open files, sockets and database connections (two processes would
+write to one), and secrets. It is started without the environment variables that may be secrets.
+A job's own environment passes it by unread, in a memory file that only the child opens. It checks
+its threads and descriptors before its first fork, and says that it is unfit instead of serving.
+
+**What its modules read.** A module that looks at an environment variable while it is imported saw
+the server's, not the job's. So every variable that is read during the imports is noted, and the
+runner forks only those jobs whose environment has the same values; all others start in a fresh
+interpreter. What a module wrote to the environment is written again in the child. A module of the
+operator's that reads what was withheld from here, or that starts a thread or opens something when
+it is imported, is found out in a throw-away process first and left to the children.
+
+**Who is whose parent.** The runner starts the server; the server is the parent of every job it
+forked, each one the leader of a session and a group of its own before the runner learns its
+number. The runner watches, times and kills them by that number, and only then asks the server to
+reap: until it is asked, nobody else can have the number.
+
+**Who dies when.**
+- The runner: the kernel kills the server (`child_watch`), or the closed socket ends it; each job is
+  killed by a lifeline of its own, which only the runner holds.
+- The server: its jobs go on, still watched and killed by their runner. Their results are in files;
+  only the exit code of a job that crashes afterwards is lost. The runner starts another server.
+  What is not promised: once such a job has ended, its number is free before the runner kills the
+  rest of its group, though only a moment before.
+- A job: nobody else is touched. The server does not look at how it ended until it is asked.
+- A server that is replaced, since it has grown or the code has changed, forks nothing more and ends
+  when its last job has been reaped.
+
+What the runner says, in one datagram each, and what is answered:
+
+    {"withheld": [NAME, ...]}, once   {"reads": ..., "files": ..., "kib": ...} or {"unfit": REASON}
+    {} with three descriptors         {"pid": ..., "kib": ...} or {"error": WORDS}
+    {"reap": PID}                     {"code": ...}
+
+Linux only. Like `child_watch` it is run by its path and imports the standard library alone at
+first: MLflow has to be imported under observation.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import socket
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+_MAX_MESSAGE_BYTES = 1024 * 1024
+_JOB_DESCRIPTORS = 3
+# How long nobody must have asked for anything.
+_SPARE_MS = 20
+_HARMLESS_FILES = ("/dev/null", "/dev/random", "/dev/urandom")
+_KIB_PER_PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def main(control_fd: str) -> None:
+    own = _descriptors().keys()
+    control = socket.socket(fileno=int(control_fd))
+    withheld = json.loads(control.recv(_MAX_MESSAGE_BYTES))["withheld"]
+    with watched_environment() as seen:
+        modules = _import_all(withheld, own)
+        child = importlib.import_module("mlflow.server.jobs.local.fork_child")
+        child.prepare()
+        huge_pages = importlib.import_module("mlflow.server.jobs.local.huge_pages")
+    if reason := unfitness(seen, own):
+        _send(control, {"unfit": reason})
+        return
+    gc.collect()
+    gc.freeze()
+    ready = {"reads": seen.reads, "files": _files(modules), "kib": _resident_kib()}
+    _send(control, ready)
+    written = seen.written()
+
+    def run_child(letter: int, lifeline: int, stderr: int, started: int) -> None:
+        child.run(letter, lifeline, stderr, started, own, written)
+
+    _serve(control, run_child, huge_pages.collapse_step_by_step())
+
+
+@dataclass
+class SeenEnvironment:
+    """What a stretch of code did with the environment variables.
+
+    Attributes:
+        before: All of them, as they were at first.
+        reads: The ones that were read by name, with their values at first; None for those not
+            there.
+        is_listed: Whether all of them were read, whatever their names.
+    """
+
+    before: dict[str, str]
+    reads: dict[str, str | None] = field(default_factory=dict)
+    is_listed: bool = False
+
+    def written(self) -> dict[str, str | None]:
+        """What was set by now, and as None what was removed."""
+        names = self.before.keys() | os.environ.keys()
+        return {
+            name: os.environ.get(name)
+            for name in names
+            if os.environ.get(name) != self.before.get(name)
+        }
+
+
+@contextlib.contextmanager
+def watched_environment() -> Iterator[SeenEnvironment]:
+    """Note which environment variables Python code reads, in this process."""
+    seen = SeenEnvironment(dict(os.environ))
+
+    class Watched(type(os.environ)):
+        def __getitem__(self, name):
+            if isinstance(name, str):
+                seen.reads[name] = seen.before.get(name)
+            return super().__getitem__(name)
+
+        def __iter__(self):
+            seen.is_listed = True
+            return super().__iter__()
+
+    # The object stays the same: modules keep references to it.
+    usual = os.environ.__class__
+    os.environ.__class__ = Watched
+    try:
+        yield seen
+    finally:
+        os.environ.__class__ = usual
+
+
+def unfitness(seen: SeenEnvironment, own: Collection[int]) -> str | None:
+    """Why this process cannot be forked for jobs; None if it can.
+
+    Args:
+        seen: What its modules did with the environment.
+        own: The descriptors that it may have.
+    """
+    if seen.is_listed:
+        return "it reads all environment variables"
+    # Mathematical libraries end their idle threads before a fork, and start them when needed.
+    if (pid := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    threads = [Path(f"/proc/self/task/{task}/comm") for task in os.listdir("/proc/self/task")]
+    if len(threads) > 1:
+        return f"it has threads: {', '.join(name.read_text().strip() for name in threads)}"
+    others = _descriptors().items()
+    opened = [name for fd, name in others if fd not in own and name not in _HARMLESS_FILES]
+    return f"it has open files: {', '.join(opened)}" if opened else None
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        # The one that lists them is gone.
+        with contextlib.suppress(FileNotFoundError):
+            found[fd] = os.readlink(f"/proc/self/fd/{fd}")
+    return found
+
+
+def _import_all(withheld: Collection[str], own: Collection[int]) -> list[ModuleType]:
+    functions = importlib.import_module("mlflow.server.jobs.functions")
+    importlib.import_module("mlflow.server.jobs._job_subproc_entry")
+    listed = functions._SUPPORTED_JOB_FUNCTION_LIST
+    names = [fullname.rpartition(".")[0] for fullname in listed]
+    # MLflow's own modules would import whatever is listed.
+    all_listed, listed[:] = listed[:], []
+    imported = [
+        importlib.import_module(name)
+        for name in dict.fromkeys(names)
+        if name.startswith("mlflow.") or _can_be_shared(name, withheld, own)
+    ]
+    listed[:] = all_listed
+    return imported
+
+
+def _can_be_shared(module: str, withheld: Collection[str], own: Collection[int]) -> bool:
+    """Import a module in a process that is thrown away, and look what that did to it."""
+    sys.stderr.flush()
+    if (pid := os.fork()) == 0:
+        reason = "its import ends the process"
+        try:
+            with watched_environment() as seen:
+                importlib.import_module(module)
+            missed = sorted(set(withheld).intersection(seen.reads))
+            reason = f"it reads {', '.join(missed)}" if missed else unfitness(seen, own)
+        except Exception as error:  # noqa: BLE001 - a module may raise anything as it loads
+            reason = repr(error)
+        finally:
+            if reason:
+                print(f"{module} is imported by each of its jobs: {reason}", file=sys.stderr)
+                sys.stderr.flush()
+            os._exit(bool(reason))
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _files(modules: Iterable[ModuleType]) -> dict[str, int]:
+    paths = {module.__file__ for module in modules if getattr(module, "__file__", None)}
+    return {path: os.stat(path).st_mtime_ns for path in sorted(paths)}
+
+
+def _resident_kib() -> int:
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * _KIB_PER_PAGE
+
+
+def _serve(
+    control: socket.socket,
+    run_child: Callable[[int, int, int, int], None],
+    spare_time: Iterator[None],
+) -> None:
+    look = select.poll()
+    look.register(control, select.POLLIN)
+    while True:
+        while not look.poll(_SPARE_MS) and next(spare_time, True) is None:
+            pass
+        message, fds, _, _ = socket.recv_fds(control, _MAX_MESSAGE_BYTES, _JOB_DESCRIPTORS)
+        if not message:
+            return
+        request = json.loads(message)
+        if "reap" in request:
+            status = os.waitpid(request["reap"], 0)[1]
+            answer = {"code": os.waitstatus_to_exitcode(status)}
+        else:
+            answer = _fork(fds, run_child)
+        _send(control, answer)
+
+
+def _fork(fds: Iterable[int], run_child: Callable[[int, int, int, int], None]) -> dict:
+    starting, started = os.pipe()
+    try:
+        pid = os.fork()
+        if pid == 0:
+            os.close(starting)
+            run_child(*fds, started)
+    except OSError as error:
+        return {"error": str(error)}
+    finally:
+        for fd in (*fds, started):
+            os.close(fd)
+        # Ends when the child leads its own group, or is gone.
+        os.read(starting, 1)
+        os.close(starting)
+    return {"pid": pid, "kib": _resident_kib()}
+
+
+def _send(control: socket.socket, message: dict) -> None:
+    control.send(json.dumps(message).encode())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,160 @@
+"""The jobs that this runner owns now, for what renews, cancels, fences and counts them."""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Collection
+from enum import Enum
+
+from mlflow.server.jobs.backend_call import BackendFailed, backend_call
+from mlflow.server.jobs.clock import Clock
+from mlflow.server.jobs.executor import AbstractJobExecutor
+from mlflow.store.jobs.values import Claim
+
+_logger = logging.getLogger(__name__)
+
+
+class End(Enum):
+    """Why a job's work is to stop before it has a result.
+
+    ABANDONED: this runner shuts down; what has no result by then is left to recovery (T10).
+    CANCELED: its row was canceled; its owner confirms once the work has stopped.
+    LOST: the claim is no longer ours, or can no longer be trusted; nothing is written (I1).
+    """
+
+    ABANDONED = "abandoned"
+    CANCELED = "canceled"
+    LOST = "lost"
+
+    @property
+    def rank(self) -> int:
+        """A later end replaces an earlier one, never the other way."""
+        return [*End].index(self)
+
+
+class OwnedJob:
+    """One claim of this runner, with the executor that does its work.
+
+    Invariant: `end` only ever moves on in the order ABANDONED, CANCELED, LOST.
+    """
+
+    def __init__(
+        self, claim: Claim, job_name: str, executor: AbstractJobExecutor, trust_until: float
+    ) -> None:
+        """
+        Args:
+            claim: The claim.
+            job_name: Its job type, whose slot it takes.
+            executor: Where its work is.
+            trust_until: Monotonic instant after which the claim may be another's.
+        """
+        self.claim = claim
+        self.job_name = job_name
+        self.trust_until = trust_until
+        # Set once the work is over: the answer to the write then tells what became of the row.
+        self.recording = False
+        self.gone = threading.Event()
+        self.executor = executor
+        self._lock = threading.Lock()
+        self._end: End | None = None
+        self._kill_due = False
+
+    @property
+    def end(self) -> End | None:
+        """Why the work is to stop; None while it may go on."""
+        return self._end
+
+    def stop(self, end: End) -> None:
+        """Record why the work stops and, unless it is only abandoned, kill it.
+
+        A backend that cannot be reached is asked again by `kill_if_due`.
+        """
+        with self._lock:
+            if self._end is not None and end.rank <= self._end.rank:
+                return
+            self._end = end
+            self._kill_due = end is not End.ABANDONED
+        self.kill_if_due()
+
+    def kill_if_due(self) -> None:
+        """Ask the backend to stop the work if that was wanted and has not succeeded yet."""
+        if not self._kill_due:
+            return
+        try:
+            with backend_call():
+                self.executor.cancel_job(self.claim.job_id)
+        except BackendFailed as e:
+            _logger.warning(
+                "Job %s (fence %d) could not be stopped yet: %s",
+                self.claim.job_id,
+                self.claim.fence,
+                e,
+            )
+            return
+        self._kill_due = False
+
+    def kill_again(self) -> None:
+        """Repeat a kill that may have come before the backend knew the job."""
+        self._kill_due = self._end in (End.CANCELED, End.LOST)
+        self.kill_if_due()
+
+
+class OwnedJobs:
+    """All owned jobs of this runner, by claim."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._jobs: dict[Claim, OwnedJob] = {}
+        self._lock = threading.Lock()
+        self._emptied = threading.Event()
+        self._emptied.set()
+
+    def add(self, job: OwnedJob) -> None:
+        """Begin to own."""
+        with self._lock:
+            self._jobs[job.claim] = job
+            self._emptied.clear()
+
+    def remove(self, claim: Claim) -> None:
+        """Own no more: its work has stopped, and what was to be written is written."""
+        with self._lock:
+            if job := self._jobs.pop(claim, None):
+                job.gone.set()
+            if not self._jobs:
+                self._emptied.set()
+
+    def get(self, claim: Claim) -> OwnedJob | None:
+        """The owned job of this claim, if it still is one."""
+        with self._lock:
+            return self._jobs.get(claim)
+
+    def earlier_claims(self, claim: Claim) -> list[OwnedJob]:
+        """Lost claims of the same job whose work here has not stopped yet."""
+        return [
+            job
+            for job in self.all()
+            if job.claim.job_id == claim.job_id and job.claim.fence < claim.fence
+        ]
+
+    def all(self) -> list[OwnedJob]:
+        """A snapshot."""
+        with self._lock:
+            return [*self._jobs.values()]
+
+    def held_claims(self) -> list[Claim]:
+        """Those that are neither canceled nor lost, as far as is known here."""
+        return [job.claim for job in self.all() if job.end in (None, End.ABANDONED)]
+
+    def running_by_name(self) -> Counter[str]:
+        """How many slots of each job type are taken."""
+        return Counter(job.job_name for job in self.all())
+
+    def trust(self, claims: Collection[Claim], until: float) -> None:
+        """These claims have been renewed: they are ours until this monotonic instant."""
+        for claim in claims:
+            if job := self.get(claim):
+                job.trust_until = until
+
+    def wait_until_empty(self, timeout_seconds: float) -> bool:
+        """Wait for the last owned job to go; false when the time was over first."""
+        return self._clock.wait(self._emptied, timeout_seconds)

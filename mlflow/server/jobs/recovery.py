@@ -1,0 +1,133 @@
+"""Ask the backend what became of a job, then exactly one of T11, T12, T13. Keeps I3 and I11.
+
+A backend that cannot answer is asked again later, after growing pauses; its jobs wait meanwhile,
+since nobody else knows whether their work goes on. Each transition names the fence that the job had
+when its backend was asked, and the leader's term, so that an answer that comes too late changes
+nothing.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+from mlflow.server.jobs.backend_call import BackendFailed, backend_call
+from mlflow.server.jobs.backoff import delay_seconds
+from mlflow.server.jobs.clock import Clock
+from mlflow.server.jobs.executor import AbstractJobExecutor, JobRecoveryResult
+from mlflow.server.jobs.trust import trust_deadline
+from mlflow.store.jobs.abstract_store import AbstractJobStore
+from mlflow.store.jobs.values import Claim, JobUpdateStatus, RecoveryCandidate, Term
+
+_logger = logging.getLogger(__name__)
+
+_PAUSE_BASE_SECONDS = 5.0
+_PAUSE_MAX_SECONDS = 300.0
+
+# Far more than wait at once, so that jobs of a backend that is being left alone hide no others.
+_MOST_CANDIDATES = 10_000
+
+# What the leader does with a reattached claim, and until when it may trust it.
+Resume = Callable[[RecoveryCandidate, Claim, float], None]
+
+
+class Recovery:
+    """The leader's pass over all NEEDS_RECOVERY jobs."""
+
+    def __init__(
+        self,
+        store: AbstractJobStore,
+        backends: Mapping[str | None, AbstractJobExecutor],
+        clock: Clock,
+        replica_id: str,
+        lease_seconds: float,
+        max_recoveries: int,
+        resume: Resume,
+    ) -> None:
+        """
+        Args:
+            store: The job store.
+            backends: Backend name to executor; None is the default one.
+            clock: For the pauses between questions to a backend that failed.
+            replica_id: Who owns what is reattached.
+            lease_seconds: Lease of what is reattached.
+            max_recoveries: How often a job may be requeued (I11).
+            resume: Waits for what is reattached.
+        """
+        self._store = store
+        self._backends = backends
+        self._clock = clock
+        self._replica_id = replica_id
+        self._lease_seconds = lease_seconds
+        self._max_recoveries = max_recoveries
+        self._resume = resume
+        self._pauses: dict[str | None, tuple[int, float]] = {}
+
+    def run(self, term: Term) -> int:
+        """Recover what can be recovered now; answer how many rows changed."""
+        groups: dict[str | None, list[RecoveryCandidate]] = defaultdict(list)
+        for candidate in self._store.recovery_candidates(_MOST_CANDIDATES):
+            groups[candidate.backend].append(candidate)
+        return sum(self._recover(backend, group, term) for backend, group in groups.items())
+
+    def _recover(self, backend: str | None, candidates: list[RecoveryCandidate], term: Term) -> int:
+        executor = self._backends.get(backend)
+        if executor is None:
+            error = f"The job's executor backend {backend!r} is not configured on this server."
+            return sum(self._fail(candidate, error, term) for candidate in candidates)
+        answers = self._ask(backend, executor, [candidate.job_id for candidate in candidates])
+        return sum(
+            self._act(candidate, answers[candidate.job_id], term)
+            for candidate in candidates
+            if candidate.job_id in answers
+        )
+
+    def _ask(
+        self, backend: str | None, executor: AbstractJobExecutor, job_ids: list[str]
+    ) -> dict[str, JobRecoveryResult]:
+        failures, paused_until = self._pauses.get(backend, (0, 0.0))
+        if failures and self._clock.monotonic() < paused_until:
+            return {}
+        try:
+            with backend_call():
+                answers = {answer.job_id: answer for answer in executor.recover_jobs(job_ids)}
+        except BackendFailed as e:
+            pause = delay_seconds(failures, _PAUSE_BASE_SECONDS, _PAUSE_MAX_SECONDS)
+            self._pauses[backend] = (failures + 1, self._clock.monotonic() + pause)
+            _logger.warning("Backend %r cannot recover its jobs yet: %s", backend, e)
+            return {}
+        self._pauses.pop(backend, None)
+        return answers
+
+    def _act(self, candidate: RecoveryCandidate, answer: JobRecoveryResult, term: Term) -> bool:
+        match answer.action:
+            case "reattach":
+                return self._reattach(candidate, term)
+            case "requeue":
+                status = self._store.requeue(candidate, term, self._max_recoveries)
+                return _applied(status, candidate, "requeued")
+            case "fail":
+                error = answer.error_message or "The backend lost the job."
+                return self._fail(candidate, error, term)
+            case unknown:
+                _logger.warning("Job %s: unknown recovery action %r", candidate.job_id, unknown)
+                return False
+
+    def _reattach(self, candidate: RecoveryCandidate, term: Term) -> bool:
+        asked_at = self._clock.monotonic()
+        claim = self._store.reattach(candidate, self._replica_id, self._lease_seconds, term)
+        if claim is None:
+            return False
+        _logger.info("Job %s (fence %d) is reattached", claim.job_id, claim.fence)
+        self._resume(candidate, claim, trust_deadline(asked_at, self._lease_seconds))
+        return True
+
+    def _fail(self, candidate: RecoveryCandidate, error: str, term: Term) -> bool:
+        status = self._store.fail_recovery(candidate, error, term)
+        return _applied(status, candidate, "failed")
+
+
+def _applied(status: JobUpdateStatus, candidate: RecoveryCandidate, word: str) -> bool:
+    if status is not JobUpdateStatus.APPLIED:
+        return False
+    _logger.info("Job %s (fence %d) is %s by recovery", candidate.job_id, candidate.fence, word)
+    return True

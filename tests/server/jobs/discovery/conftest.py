@@ -1,0 +1,92 @@
+"""A tracking database with traces that nothing had to be run for."""
+
+import shutil
+
+import pytest
+from sqlalchemy import create_engine
+
+from mlflow.entities import (
+    GatewayEndpointModelConfig,
+    GatewayModelLinkageType,
+    TraceInfo,
+    TraceLocation,
+    TraceState,
+)
+from mlflow.store.db.utils import _initialize_tables
+from mlflow.store.jobs import schema
+from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """A SQLite file with all tables and a gateway endpoint, to be copied."""
+    path = tmp_path_factory.mktemp("discovery") / "empty.db"
+    engine = create_engine(f"sqlite:///{path}")
+    _initialize_tables(engine)
+    schema.upgrade(engine)
+    engine.dispose()
+    add_gateway_endpoint(SqlAlchemyStore(f"sqlite:///{path}", str(path.parent)))
+    return path
+
+
+def add_gateway_endpoint(store):
+    """What a judge must name to be scored online; nothing is ever sent to it."""
+    secret = store.create_gateway_secret("key", {"api_key": "unused"}, provider="openai")
+    model = store.create_gateway_model_definition("model", secret.secret_id, "openai", "gpt")
+    config = GatewayEndpointModelConfig(
+        model_definition_id=model.model_definition_id,
+        linkage_type=GatewayModelLinkageType.PRIMARY,
+    )
+    store.create_gateway_endpoint("endpoint", [config], usage_tracking=False)
+
+
+@pytest.fixture(name="add_gateway_endpoint")
+def gateway_endpoint_adder():
+    return add_gateway_endpoint
+
+
+@pytest.fixture
+def database_uri(empty_database, tmp_path):
+    return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'mlflow.db')}"
+
+
+@pytest.fixture
+def tracking_store(database_uri, tmp_path):
+    return SqlAlchemyStore(database_uri, str(tmp_path / "artifacts"))
+
+
+@pytest.fixture
+def job_store(database_uri):
+    return SqlAlchemyJobStore(database_uri)
+
+
+@pytest.fixture
+def experiment_id(tracking_store):
+    return tracking_store.create_experiment("scored")
+
+
+@pytest.fixture
+def add_trace(tracking_store, experiment_id):
+    def add(timestamp_ms, trace_id, experiment_id=experiment_id, **fields):
+        return start_trace(tracking_store, experiment_id, timestamp_ms, trace_id, **fields)
+
+    return add
+
+
+@pytest.fixture(name="start_trace")
+def trace_starter():
+    return start_trace
+
+
+def start_trace(store, experiment_id, timestamp_ms, trace_id, **fields):
+    info = TraceInfo(
+        trace_id=trace_id,
+        trace_location=TraceLocation.from_experiment_id(experiment_id),
+        request_time=timestamp_ms,
+        execution_duration=1,
+        state=TraceState.OK,
+        **fields,
+    )
+    store.start_trace(info)
+    return trace_id

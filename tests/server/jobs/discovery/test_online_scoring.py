@@ -1,0 +1,510 @@
+"""The leader's discovery puts what online scoring has to do into PENDING jobs, once."""
+
+import json
+import logging
+
+import pytest
+
+from mlflow.entities import ExperimentTag
+from mlflow.entities._job_status import JobStatus
+from mlflow.exceptions import MlflowException
+from mlflow.genai.judges import make_judge
+from mlflow.genai.scorers.job import ONLINE_SESSION_SCORER_JOB_NAME, ONLINE_TRACE_SCORER_JOB_NAME
+from mlflow.server.jobs.discovery.online_scoring import OnlineScoringDiscovery
+from mlflow.server.jobs.settings import JobSettings
+from mlflow.store.jobs.errors import LeadershipLost
+from mlflow.store.jobs.values import CheckpointMove
+from mlflow.store.tracking.dbmodels.models import SqlScorerVersion
+from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
+from mlflow.utils.workspace_context import ServerWorkspaceContext
+
+BUFFER_MS = 300_000
+HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
+TAG = "mlflow.latestOnlineScoring.trace.checkpoint"
+JUDGES = {
+    "trace": "Is {{ outputs }} polite?",
+    "session": "Did the {{ conversation }} end well?",
+}
+
+
+class LocalOnly:
+    """A router with one backend, which refuses the experiments it is told to."""
+
+    def __init__(self, refused=()):
+        self.refused = refused
+        self.asked = []
+
+    def route(self, job_name, params):
+        self.asked.append(job_name)
+        if params["experiment_id"] in self.refused:
+            raise MlflowException(f"no backend for {params['experiment_id']}")
+        return "local"
+
+
+@pytest.fixture
+def term(job_store):
+    return job_store.acquire_scheduler_lease("scheduler", "me", ttl_seconds=86_400)
+
+
+@pytest.fixture
+def window_end(job_store):
+    """Traces before this are due; some minutes of a test's own time do not matter."""
+    return job_store.now_ms() - BUFFER_MS
+
+
+@pytest.fixture
+def discovery(tracking_store, job_store):
+    return make_discovery(tracking_store, job_store)
+
+
+@pytest.fixture
+def schedule(tracking_store, experiment_id):
+    def schedule(name="polite", rate=1.0, filter_string=None, to=experiment_id, level="trace"):
+        return schedule_judge(tracking_store, to, name, rate, filter_string, level)
+
+    return schedule
+
+
+def schedule_judge(store, experiment_id, name, rate, filter_string, level):
+    judge = make_judge(name=name, instructions=JUDGES[level], model="gateway:/endpoint")
+    store.register_scorer(experiment_id, name, json.dumps(judge.model_dump()))
+    return store.upsert_online_scoring_config(experiment_id, name, rate, filter_string)
+
+
+@pytest.fixture
+def set_checkpoint(tracking_store, experiment_id):
+    def set_checkpoint(timestamp_ms, trace_id=None):
+        value = json.dumps({"timestamp_ms": timestamp_ms, "trace_id": trace_id})
+        tracking_store.set_experiment_tag(experiment_id, ExperimentTag(TAG, value))
+
+    return set_checkpoint
+
+
+def make_discovery(tracking_store, job_store, router=None, **options):
+    options = {"completion_buffer_seconds": BUFFER_MS / 1000, **options}
+    return OnlineScoringDiscovery(
+        tracking_store, job_store, JobSettings(), router or LocalOnly(), **options
+    )
+
+
+def created(job_store, job_name=ONLINE_TRACE_SCORER_JOB_NAME):
+    return list(job_store.list_jobs(job_name=job_name))
+
+
+def params_of(job_store, job_name=ONLINE_TRACE_SCORER_JOB_NAME):
+    return [json.loads(job.params) for job in created(job_store, job_name)]
+
+
+def only_params(job_store, job_name=ONLINE_TRACE_SCORER_JOB_NAME):
+    (params,) = params_of(job_store, job_name)
+    return params
+
+
+def batch_ids(params):
+    return [entry["trace_id"] for entry in params["batch"]]
+
+
+def finish(job_store):
+    """Let the one PENDING trace job run and succeed."""
+    capacity = {ONLINE_TRACE_SCORER_JOB_NAME: 1}
+    harvest = job_store.claim_batch("r", ["local"], capacity, 60, lambda *_: None)
+    (job,) = harvest.claimed
+    job_store.succeed(job.claim, "null", CheckpointMove(**job.params["next_checkpoint"]))
+    return job.params
+
+
+def test_waiting_traces_become_an_explicit_batch_of_a_pending_job(
+    discovery, term, tracking_store, job_store, experiment_id, schedule, add_trace, window_end
+):
+    config = schedule()
+    add_trace(window_end - 2, "t1")
+    add_trace(window_end - 1, "t2")
+
+    discovery.run(term)
+
+    (job,) = created(job_store)
+    assert (job.status, job.executor_backend) == (JobStatus.PENDING, "local")
+    assert job.timeout == JobSettings().default_timeout
+    params = json.loads(job.params)
+    reached = params["next_checkpoint"]["value"].pop("timestamp_ms")
+    assert params.pop("online_scorers") == [
+        {
+            "name": "polite",
+            "serialized_scorer": tracking_store.get_active_online_scorers()[0].serialized_scorer,
+            "online_config": {**config.to_dict(), "filter_string": None},
+            "scorer_version": 1,
+        }
+    ]
+    assert params == {
+        "experiment_id": experiment_id,
+        "batch": [
+            {"trace_id": "t1", "scorers": ["polite"]},
+            {"trace_id": "t2", "scorers": ["polite"]},
+        ],
+        "next_checkpoint": {
+            "experiment_id": experiment_id,
+            "tag": TAG,
+            "value": {"trace_id": None},
+        },
+        "full": False,
+    }
+    assert window_end <= reached <= job_store.now_ms() - BUFFER_MS
+
+
+def test_nothing_is_even_looked_for_while_a_trace_job_is_unfinished(
+    tracking_store, job_store, term, schedule, add_trace, window_end
+):
+    router = LocalOnly()
+    discovery = make_discovery(tracking_store, job_store, router)
+    schedule()
+    add_trace(window_end - 1, "t1")
+
+    discovery.run(term)
+    discovery.run(term)
+
+    assert len(created(job_store)) == 1
+    assert router.asked == [ONLINE_TRACE_SCORER_JOB_NAME]
+
+
+def test_the_next_batch_begins_where_a_finished_one_ended(
+    discovery, term, job_store, schedule, add_trace, window_end
+):
+    schedule()
+    add_trace(window_end - 1, "t1")
+    discovery.run(term)
+    finish(job_store)
+    job_store.clock_offset_ms = 10 * MINUTE_MS
+    add_trace(window_end + MINUTE_MS, "t2")
+
+    discovery.run(term)
+
+    first, second = params_of(job_store)
+    assert (batch_ids(first), batch_ids(second)) == (["t1"], ["t2"])
+
+
+def test_the_traces_of_a_failed_job_wait_again(
+    discovery, term, job_store, schedule, add_trace, window_end
+):
+    schedule()
+    add_trace(window_end - 1, "t1")
+    discovery.run(term)
+    capacity = {ONLINE_TRACE_SCORER_JOB_NAME: 1}
+    (job,) = job_store.claim_batch("r", ["local"], capacity, 60, lambda *_: None).claimed
+    job_store.fail(job.claim, "broken")
+
+    discovery.run(term)
+
+    assert [batch_ids(params) for params in params_of(job_store)] == [["t1"], ["t1"]]
+
+
+def test_an_outage_of_hours_is_caught_up_oldest_first_without_a_gap(
+    tracking_store, job_store, term, schedule, add_trace, set_checkpoint, window_end, experiment_id
+):
+    discovery = make_discovery(tracking_store, job_store, max_traces=2)
+    schedule()
+    set_checkpoint(window_end - 6 * HOUR_MS)
+    traces = [add_trace(window_end - hours * HOUR_MS, f"t{hours}") for hours in (5, 4, 3, 2, 1)]
+
+    scored, full = [], True
+    while full:
+        discovery.run_experiment(term, None, experiment_id)
+        params = finish(job_store)
+        scored += batch_ids(params)
+        full = params["full"]
+
+    assert scored == traces
+    assert len(created(job_store)) == 3
+
+
+def test_the_first_run_looks_back_one_hour(
+    discovery, term, job_store, schedule, add_trace, window_end
+):
+    schedule()
+    add_trace(window_end - HOUR_MS - MINUTE_MS, "too old")
+    add_trace(window_end - HOUR_MS + MINUTE_MS, "recent")
+
+    discovery.run(term)
+
+    assert batch_ids(only_params(job_store)) == ["recent"]
+
+
+def test_traces_wait_until_the_completion_buffer_has_passed(
+    discovery, term, job_store, schedule, add_trace, window_end
+):
+    schedule()
+    add_trace(window_end + 2 * MINUTE_MS, "young")
+
+    discovery.run(term)
+    assert created(job_store) == []
+    job_store.clock_offset_ms = 3 * MINUTE_MS
+    discovery.run(term)
+
+    assert batch_ids(only_params(job_store)) == ["young"]
+
+
+def test_a_crowded_filter_holds_back_the_checkpoint_of_a_sparse_one(
+    tracking_store, job_store, term, schedule, add_trace, window_end
+):
+    discovery = make_discovery(tracking_store, job_store, max_looks=2)
+    schedule("crowded", rate=1e-9, filter_string="tag.kind = 'a'")
+    schedule("sparse", filter_string="tag.kind = 'b'")
+    for number in range(3):
+        add_trace(window_end - 10 + number, f"a{number}", tags={"kind": "a"})
+    add_trace(window_end - 5, "b", tags={"kind": "b"})
+
+    discovery.run(term)
+
+    params = only_params(job_store)
+    assert params["batch"] == []
+    assert params["full"]
+    assert params["next_checkpoint"]["value"] == {
+        "timestamp_ms": window_end - 9,
+        "trace_id": "a1",
+    }
+    finish(job_store)
+    discovery.run(term)
+    assert batch_ids(params_of(job_store)[1]) == ["b"]
+
+
+def test_the_same_traces_are_sampled_as_by_3_18(
+    discovery, term, job_store, schedule, add_trace, window_end
+):
+    for name, rate in [("polite", 0.5), ("short", 0.25), ("often", 0.8)]:
+        schedule(name, rate)
+    for number in range(12):
+        add_trace(window_end - 100 + number, f"tr-{number:032x}")
+
+    discovery.run(term)
+
+    all_three = ["often", "polite", "short"]
+    sampled = {
+        int(entry["trace_id"].removeprefix("tr-"), 16): entry["scorers"]
+        for entry in only_params(job_store)["batch"]
+    }
+    assert sampled == {
+        **{number: ["often"] for number in (0, 3, 4, 8, 9)},
+        **dict.fromkeys((1, 2, 5, 7, 10), all_three),
+    }
+
+
+def test_traces_that_are_not_sampled_get_no_job_each_minute(
+    discovery, term, job_store, schedule, add_trace, set_checkpoint, window_end
+):
+    schedule(rate=1e-9)
+    set_checkpoint(window_end - MINUTE_MS)
+    add_trace(window_end - 1, "unsampled")
+
+    discovery.run(term)
+
+    assert created(job_store) == []
+
+
+def test_looks_that_reached_their_bound_are_settled_by_a_job_even_if_nothing_was_sampled(
+    tracking_store, job_store, term, schedule, add_trace, set_checkpoint, window_end
+):
+    discovery = make_discovery(tracking_store, job_store, max_looks=2)
+    schedule(rate=1e-9)
+    set_checkpoint(window_end - MINUTE_MS)
+    for number in range(3):
+        add_trace(window_end - 10 + number, f"t{number}")
+
+    discovery.run(term)
+
+    params = only_params(job_store)
+    assert params["batch"] == []
+    assert params["next_checkpoint"]["value"]["trace_id"] == "t1"
+
+
+def test_the_first_look_at_traces_leaves_a_checkpoint_even_if_none_is_sampled(
+    discovery, term, job_store, schedule, add_trace, window_end
+):
+    schedule(rate=1e-9)
+    add_trace(window_end - 1, "unsampled")
+
+    discovery.run(term)
+
+    assert only_params(job_store)["batch"] == []
+    finish(job_store)
+    discovery.run(term)
+    assert len(created(job_store)) == 1
+
+
+@pytest.mark.parametrize(("traces", "jobs"), [(1, 1), (0, 0)])
+def test_after_an_hour_unwanted_traces_are_passed_and_an_idle_experiment_costs_no_job(
+    discovery, term, job_store, schedule, add_trace, set_checkpoint, window_end, traces, jobs
+):
+    schedule(filter_string="tag.kind = 'rare'")
+    set_checkpoint(window_end - HOUR_MS)
+    for number in range(traces):
+        add_trace(window_end - MINUTE_MS, f"unwanted{number}")
+
+    discovery.run(term)
+
+    assert [params["batch"] for params in params_of(job_store)] == [[]] * jobs
+
+
+def test_a_checkpoint_in_the_future_is_taken_back(
+    discovery, term, job_store, schedule, add_trace, set_checkpoint, window_end
+):
+    schedule()
+    set_checkpoint(window_end + 24 * HOUR_MS)
+    add_trace(window_end - 1, "t1")
+
+    discovery.run(term)
+
+    assert batch_ids(only_params(job_store)) == ["t1"]
+    finish(job_store)
+    discovery.run(term)
+    assert len(created(job_store)) == 1
+
+
+def test_a_checkpoint_inside_the_completion_buffer_waits(
+    discovery, term, job_store, schedule, add_trace, set_checkpoint, window_end
+):
+    schedule()
+    set_checkpoint(window_end + 2 * MINUTE_MS)
+    add_trace(window_end - 1, "passed before the buffer grew")
+
+    discovery.run(term)
+
+    assert created(job_store) == []
+
+
+def test_sessions_get_a_job_of_their_own_while_none_is_unfinished(
+    discovery, term, job_store, experiment_id, schedule, add_trace, window_end
+):
+    schedule("trace_level")
+    schedule("session_level", level="session")
+    add_trace(window_end - 1, "t1")
+
+    discovery.run(term)
+    discovery.run(term)
+
+    params = only_params(job_store, ONLINE_SESSION_SCORER_JOB_NAME)
+    assert params.keys() == {"experiment_id", "online_scorers"}
+    assert params["experiment_id"] == experiment_id
+    assert [scorer["name"] for scorer in params["online_scorers"]] == ["session_level"]
+    (trace_scorer,) = only_params(job_store)["online_scorers"]
+    assert trace_scorer["name"] == "trace_level"
+
+
+def test_a_deleted_experiment_gets_no_job(
+    discovery, term, job_store, tracking_store, experiment_id, schedule, add_trace, window_end
+):
+    schedule("trace_level")
+    schedule("session_level", level="session")
+    add_trace(window_end - 1, "t1")
+    tracking_store.delete_experiment(experiment_id)
+
+    discovery.run(term)
+
+    assert list(job_store.list_jobs()) == []
+
+
+def test_a_scorer_that_cannot_be_loaded_stops_no_other_and_is_warned_of_once(
+    discovery, term, job_store, tracking_store, schedule, add_trace, window_end, caplog
+):
+    schedule("broken")
+    schedule("sound")
+    break_scorer(tracking_store, "broken")
+    add_trace(window_end - 1, "t1")
+
+    with caplog.at_level(logging.WARNING, logger="mlflow.server.jobs.discovery"):
+        discovery.run(term)
+        finish(job_store)
+        discovery.run(term)
+
+    assert only_params(job_store)["batch"] == [{"trace_id": "t1", "scorers": ["sound"]}]
+    assert [record for record in caplog.messages if "'broken'" in record] == caplog.messages
+    assert len(caplog.messages) == 1
+
+
+def break_scorer(tracking_store, name):
+    with tracking_store.ManagedSessionMaker(read_only=False) as session:
+        for version in session.query(SqlScorerVersion).all():
+            stored = json.loads(version.serialized_scorer)
+            if stored["name"] == name:
+                stored["instructions_judge_pydantic_data"].pop("instructions")
+                version.serialized_scorer = json.dumps(stored)
+
+
+def test_an_experiment_in_trouble_stops_no_other_and_is_warned_of_once(
+    tracking_store, job_store, term, schedule, experiment_id, add_trace, window_end, caplog
+):
+    other = tracking_store.create_experiment("other")
+    schedule()
+    schedule(to=other)
+    add_trace(window_end - 1, "t1")
+    add_trace(window_end - 1, "t2", experiment_id=other)
+    router = LocalOnly(refused=[experiment_id])
+    discovery = make_discovery(tracking_store, job_store, router)
+
+    with caplog.at_level(logging.WARNING, logger="mlflow.server.jobs.discovery"):
+        discovery.run(term)
+        discovery.run(term)
+
+    assert only_params(job_store)["experiment_id"] == other
+    (warning,) = caplog.messages
+    assert f"experiment {experiment_id}" in warning
+    router.refused = []
+    discovery.run(term)
+    assert {params["experiment_id"] for params in params_of(job_store)} == {other, experiment_id}
+
+
+def test_one_experiment_can_be_looked_at_alone(
+    discovery, term, tracking_store, job_store, schedule, experiment_id, add_trace, window_end
+):
+    other = tracking_store.create_experiment("other")
+    schedule()
+    schedule(to=other)
+    add_trace(window_end - 1, "t1")
+    add_trace(window_end - 1, "t2", experiment_id=other)
+
+    discovery.run_experiment(term, None, experiment_id)
+
+    assert only_params(job_store)["experiment_id"] == experiment_id
+
+
+def test_i06_an_ex_leader_creates_nothing(
+    discovery, term, job_store, schedule, add_trace, window_end
+):
+    schedule("trace_level")
+    schedule("session_level", level="session")
+    add_trace(window_end - 1, "t1")
+    job_store.release_scheduler_lease(term)
+    job_store.acquire_scheduler_lease("scheduler", "another", ttl_seconds=600)
+
+    with pytest.raises(LeadershipLost):
+        discovery.run(term)
+
+    assert list(job_store.list_jobs()) == []
+
+
+def test_every_workspace_is_looked_in_and_owns_its_jobs(
+    database_uri,
+    tmp_path,
+    job_store,
+    term,
+    add_gateway_endpoint,
+    start_trace,
+    window_end,
+    monkeypatch,
+):
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
+    store = WorkspaceAwareSqlAlchemyStore(database_uri, str(tmp_path / "artifacts"))
+    experiments = {}
+    for workspace in ("red", "blue"):
+        with ServerWorkspaceContext(workspace):
+            add_gateway_endpoint(store)
+            experiments[workspace] = store.create_experiment("scored")
+            schedule_judge(store, experiments[workspace], "polite", 1.0, None, "trace")
+            start_trace(store, experiments[workspace], window_end - 1, f"t-{workspace}")
+    discovery = make_discovery(store, job_store, workspaces=lambda: ["red", "blue"])
+
+    discovery.run(term)
+    discovery.run(term)
+
+    found = {job.workspace: batch_ids(json.loads(job.params)) for job in created(job_store)}
+    assert found == {"red": ["t-red"], "blue": ["t-blue"]}
+    assert len(created(job_store)) == 2

@@ -1,0 +1,61 @@
+"""Job functions that tell what a forked job process is like."""
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import uuid
+
+import numpy as np
+
+from mlflow.server.jobs.functions import job
+
+FOREVER_SECONDS = 600
+IMPORTED_BY = os.getpid()
+
+
+@job(name="forked_nothing", max_workers=2)
+def nothing():
+    pass
+
+
+@job(name="forked_portrait", max_workers=2)
+def portrait():
+    """All that a process has of its own, or should have."""
+    return {
+        "pid": os.getpid(),
+        "imported_by": IMPORTED_BY,
+        "session": os.getsid(0),
+        "group": os.getpgrp(),
+        "environment": dict(os.environ),
+        "descriptors": {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in map(str, range(3))},
+        "open": len(os.listdir("/proc/self/fd")),
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "signals": [str(signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)],
+        "random": [random.random(), float(np.random.rand()), uuid.uuid4().hex],
+        "main": sys.modules["__main__"].__spec__.name,
+        "argv": sys.argv,
+        "zone": time.tzname[0],
+    }
+
+
+@job(name="forked_multiply", max_workers=2)
+def multiply():
+    """Work for the threads that the mathematical libraries ended before the fork."""
+    return float((np.ones((500, 500)) @ np.ones((500, 500)))[0, 0])
+
+
+@job(name="forked_exit", max_workers=2)
+def leave(code):
+    os._exit(code)
+
+
+@job(name="forked_wait", max_workers=2)
+def wait(path):
+    """Stays until a file is there."""
+    deadline = time.monotonic() + FOREVER_SECONDS
+    while not os.path.exists(path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return os.getpid()

@@ -1,0 +1,461 @@
+"""A fork server imports once, holds nothing that a job must not inherit, and every job is its own.
+
+Starting a server takes seconds, so most tests share one.
+"""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mlflow.server.jobs.local import forking, process_group
+from mlflow.server.jobs.local.fork_server import watched_environment
+from mlflow.server.jobs.local.forking import Forking, ForkServerLost
+from mlflow.server.jobs.subprocess_protocol import _SubprocessJobResult, write_error_classes
+
+pytestmark = pytest.mark.skipif(not Forking.is_possible(), reason="needs Linux")
+
+_HERE = Path(__file__).parent
+_PATIENCE_SECONDS = 60.0
+
+# Modules of an operator's that must not be imported by a process that is forked.
+_JOB = """
+import os, threading, time
+from mlflow.server.jobs.functions import job
+IMPORTED_BY = os.getpid()
+{body}
+@job(name="{name}", max_workers=1)
+def run():
+    return [FOUND, IMPORTED_BY == os.getpid()]
+"""
+_ODD = {
+    "odd_secret": 'FOUND = os.environ.get("ODD_API_KEY")',
+    "odd_list": 'FOUND = dict(os.environ).get("ODD_API_KEY")',
+    "odd_thread": "FOUND = threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
+    "odd_file": 'HELD = open(__file__)\nFOUND = "open"',
+    "odd_failure": 'FOUND = os.environ["ODD_API_KEY"]',
+}
+
+
+def _surroundings(folder):
+    functions = ["forked_jobs.portrait", "plain.run", *(f"{name}.run" for name in _ODD)]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(_HERE), str(folder)]),
+        "PYTEST_CURRENT_TEST": "any",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST": ",".join(functions),
+        "_MLFLOW_SERVER_FILE_STORE": "postgresql://user:hunter2@host/db",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "jq0dzd7VxCoUxRyTg7yYjD2dXEdkhs7GFpBDN2fkQ8Q=",
+        "ODD_API_KEY": "hunter2",
+    }
+
+
+@pytest.fixture(scope="module")
+def surroundings(tmp_path_factory):
+    """The environment of a runner whose operator has odd job modules."""
+    folder = tmp_path_factory.mktemp("odd")
+    for name, body in {"plain": "FOUND = 1", **_ODD}.items():
+        (folder / f"{name}.py").write_text(_JOB.format(name=name, body=body))
+    return _surroundings(folder)
+
+
+@pytest.fixture(scope="module")
+def start(surroundings):
+    """Start a fork server as a runner would."""
+    started = []
+
+    def start(**variables):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**surroundings, **variables}.items():
+                patch.setenv(name, value)
+            forks = Forking()
+            forks.start()
+        started.append(forks)
+        return forks
+
+    yield start
+    for forks in started:
+        forks.stop()
+
+
+@pytest.fixture(scope="module")
+def shared(start):
+    forks = start()
+    forks.wait_until_warm(None)
+    assert forks._server.is_warm
+    return forks
+
+
+@pytest.fixture
+def environment(surroundings, tmp_path):
+    """Make the environment of one job."""
+    count = iter(range(10_000))
+
+    def make(function, params=None, **variables):
+        folder = tmp_path / str(next(count))
+        folder.mkdir()
+        (folder / "params").write_text(json.dumps(params or {}))
+        write_error_classes(str(folder / "classes"), [])
+        protocol = {
+            "FUNCTION_FULLNAME": function if "." in function else f"forked_jobs.{function}",
+            "PARAMS_PATH": str(folder / "params"),
+            "RESULT_DUMP_PATH": str(folder / "result"),
+            "TRANSIENT_ERROR_CLASSES_PATH": str(folder / "classes"),
+        }
+        env = {f"_MLFLOW_SERVER_JOB_{name}": value for name, value in protocol.items()}
+        # No job here has a store to write to.
+        others = {k: v for k, v in surroundings.items() if k != "MLFLOW_TRACKING_URI"}
+        return {**others, **env, **variables}
+
+    return make
+
+
+@pytest.fixture
+def run(environment):
+    """Fork a job, wait for it, and answer its result and exit code."""
+
+    def run(forks, function, params=None, **variables):
+        env = environment(function, params, **variables)
+        group = forks.fork(env)
+        assert group is not None
+        assert group.wait(_PATIENCE_SECONDS)
+        code = group.end()
+        said = group.stderr.read()
+        group.stderr.close()
+        return _result(env, said), code
+
+    return run
+
+
+def _result(env, said=b""):
+    path = env["_MLFLOW_SERVER_JOB_RESULT_DUMP_PATH"]
+    assert os.path.exists(path), said.decode()
+    result = _SubprocessJobResult.load(path)
+    assert result.succeeded, result.error
+    return json.loads(result.result)
+
+
+def test_a_server_has_one_thread_its_two_descriptors_and_no_secret(shared):
+    pid = shared._server.pid
+    assert len(os.listdir(f"/proc/{pid}/task")) == 1
+    opened = {
+        os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if int(fd) > 2
+    }
+    assert sorted(name.partition(":")[0] for name in opened) == ["pipe", "socket"]
+    assert b"hunter2" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert not _memory_holds(pid, b"hunter2")
+
+
+def test_a_job_is_a_process_of_its_own(shared, run, environment):
+    seen, code = run(shared, "portrait", TZ="Asia/Tokyo")
+
+    assert code == 0
+    assert seen["session"] == seen["group"] == seen["pid"]
+    assert seen["imported_by"] == shared._server.pid
+    assert seen["descriptors"]["0"] == os.devnull
+    assert seen["descriptors"]["2"].startswith("pipe:")
+    # The lifeline, and the descriptor that lists the others.
+    assert seen["open"] == 5
+    assert seen["threads"] == ["MainThread", "mlflow-job-lifeline"]
+    assert seen["signals"] == [str(signal.SIG_DFL), str(signal.default_int_handler)]
+    assert seen["main"] == "mlflow.server.jobs._job_subproc_entry"
+    assert [Path(argument).name for argument in seen["argv"]] == ["_job_subproc_entry.py"]
+    assert seen["zone"] == "JST"
+
+
+def test_the_environment_of_a_job_is_its_own_and_whole(shared, run, environment):
+    seen, _ = run(shared, "portrait", OF_THIS_JOB="only")
+    found = seen["environment"]
+    assert found.pop("OF_THIS_JOB") == "only"
+    assert found["ODD_API_KEY"] == "hunter2"
+    # Telemetry and the tracking redirect write these in every job.
+    written = {"_MLFLOW_TELEMETRY_SESSION_ID", "MLFLOW_TRACKING_URI"}
+    assert found.keys() - written == environment("portrait").keys() - written
+
+    seen, _ = run(shared, "portrait")
+
+    assert "OF_THIS_JOB" not in seen["environment"]
+
+
+def test_what_one_job_was_told_is_nowhere_in_the_server_afterwards(shared, run):
+    run(shared, "nothing", PROVIDER_KEY="correct-horse-battery-staple")
+    assert not _memory_holds(shared._server.pid, b"correct-horse-battery-staple")
+
+
+def test_no_two_jobs_draw_the_same_random_numbers(shared, run):
+    drawn = [run(shared, "portrait")[0]["random"] for _ in range(2)]
+    assert not set(drawn[0]) & set(drawn[1])
+
+
+def test_mathematical_libraries_have_their_threads_again_in_a_job(shared, run):
+    assert run(shared, "multiply") == (500.0, 0)
+
+
+@pytest.mark.parametrize("function", [f"{name}.run" for name in _ODD])
+def test_a_module_that_must_not_be_shared_is_imported_by_its_own_jobs(shared, run, function):
+    (found, imported_here), _ = run(shared, function)
+    expected = {"odd_file.run": "open", "odd_thread.run": None}.get(function, "hunter2")
+    assert [found, imported_here] == [expected, True]
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"PANDAS_COPY_ON_WRITE": "warn"}, "PANDAS_COPY_ON_WRITE"),
+        ({"OMP_NUM_THREADS": "1"}, "OMP_NUM_THREADS"),
+        ({"PYTHONPATH": "elsewhere"}, "PYTHONPATH"),
+        ({"_MLFLOW_SERVER_FILE_STORE": ""}, "_MLFLOW_SERVER_FILE_STORE"),
+    ],
+)
+def test_a_job_for_which_the_imports_would_have_seen_something_else_is_not_forked(
+    shared, environment, caplog, variables, named
+):
+    with caplog.at_level(logging.INFO, logger=forking.__name__):
+        assert shared.fork(environment("nothing", **variables)) is None
+    assert f"where {named} differ" in caplog.text
+
+
+def test_an_exit_code_comes_from_the_server(shared, environment):
+    group = shared.fork(environment("leave", {"code": 3}))
+    assert group.wait(_PATIENCE_SECONDS)
+    assert group.end() == 3
+    assert group.end() == 3
+    group.stderr.close()
+
+
+def test_a_job_that_cannot_be_watched_is_not_left_running(shared, environment, monkeypatch):
+    monkeypatch.setattr(process_group, "_pidfd", lambda pid: None)
+    opened = _opened("self")
+    with pytest.raises(OSError, match="watch"):
+        shared.fork(environment("wait", {"path": "/never"}))
+    assert _children(shared._server.pid) == []
+    assert _opened("self") == opened
+
+
+def test_jobs_at_once_and_in_a_row_leave_nothing_behind(shared, environment, tmp_path):
+    server = shared._server.pid
+    before = _opened("self"), _opened(server), _data_kib(server)
+    go = tmp_path / "go"
+    environments = [environment("wait", {"path": str(go)}) for _ in range(32)]
+    groups = [shared.fork(env) for env in environments]
+    assert len(_children(server)) == 32
+    go.touch()
+
+    _end_all(groups)
+    assert {_result(env) for env in environments} == {group.pid for group in groups}
+    for _ in range(200):
+        _end_all([shared.fork(environment("nothing"))])
+
+    assert _children(server) == []
+    assert before[:2] == (_opened("self"), _opened(server))
+    assert _data_kib(server) < before[2] + 1024
+
+
+def test_several_threads_can_fork_at_once(shared, environment):
+    codes = []
+
+    def fork(code):
+        group = shared.fork(environment("leave", {"code": code}))
+        group.wait(_PATIENCE_SECONDS)
+        codes.append((code, group.end()))
+        group.stderr.close()
+
+    threads = [threading.Thread(target=fork, args=(code,)) for code in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_PATIENCE_SECONDS)
+    assert sorted(codes) == [(code, code) for code in range(1, 9)]
+
+
+def test_a_server_that_died_is_followed_by_another_and_its_job_goes_on(
+    start, environment, run, tmp_path, caplog
+):
+    forks = start()
+    forks.wait_until_warm(None)
+    first = forks._server
+    go = tmp_path / "go"
+    env = environment("wait", {"path": str(go)})
+    group = forks.fork(env)
+
+    os.kill(first.pid, signal.SIGKILL)
+    first._group.wait(_PATIENCE_SECONDS)
+    assert forks.fork(environment("nothing")) is None
+    forks.wait_until_warm(None)
+    seen, _ = run(forks, "portrait")
+    go.touch()
+
+    assert "SIGKILL" in caplog.text
+    assert seen["imported_by"] == forks._server.pid != first.pid
+    assert group.wait(_PATIENCE_SECONDS)
+    assert group.end() is None
+    assert _result(env) == group.pid
+    group.stderr.close()
+
+
+def test_a_server_is_replaced_when_job_code_changes_or_it_has_grown(
+    start, environment, surroundings
+):
+    forks = start()
+    forks.wait_until_warm(None)
+    first = forks._server
+    group = forks.fork(environment("leave", {"code": 3}))
+    module = Path(surroundings["PYTHONPATH"].split(os.pathsep)[1]) / "plain.py"
+    os.utime(module, ns=(0, module.stat().st_mtime_ns + 1))
+
+    forks.wait_until_warm(None)
+
+    second = forks._server
+    assert second is not first
+    # The old one is there until its last job has been reaped.
+    assert group.wait(_PATIENCE_SECONDS)
+    assert group.end() == 3
+    group.stderr.close()
+    assert first._is_closed
+    assert not second.is_outdated
+    second._kib = 2 * second._ready["kib"]
+    assert second.is_outdated
+
+
+def test_no_job_and_no_server_outlives_a_killed_runner(surroundings, environment, tmp_path):
+    announcement = tmp_path / "announcement"
+    env = environment("wait", {"path": str(tmp_path / "never")})
+    runner = subprocess.Popen(
+        [sys.executable, str(_HERE / "runner_of_forks.py"), str(announcement)],
+        env=surroundings,
+        stdin=subprocess.PIPE,
+        text=True,
+    )
+    runner.stdin.write(json.dumps(env))
+    runner.stdin.close()
+    try:
+        _wait_until(announcement.exists)
+        pids = json.loads(announcement.read_text())
+        watched = [os.pidfd_open(pid) for pid in pids.values()]
+    finally:
+        runner.kill()
+        runner.wait()
+    for pidfd in watched:
+        _wait_for_end(pidfd)
+
+
+def test_a_process_that_cannot_be_forked_safely_says_so_and_forks_nothing(
+    start, environment, tmp_path, surroundings, caplog
+):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+    )
+    path = os.pathsep.join([surroundings["PYTHONPATH"], str(tmp_path)])
+    forks = start(PYTHONPATH=path)
+
+    forks.wait_until_warm(None)
+
+    assert forks.fork(environment("nothing", PYTHONPATH=path)) is None
+    assert "it has threads" in caplog.text
+    assert caplog.text.count("started afresh") == 1
+
+
+def test_stopping_ends_a_server_that_is_not_warm_yet(start):
+    forks = start()
+    server = forks._server
+    forks.stop()
+    assert server._group.wait(0)
+    with pytest.raises(ForkServerLost):
+        server.wait_until_warm(None)
+    forks.start()
+    assert forks._server is None
+
+
+def test_a_wait_for_a_server_ends_with_the_callers_patience(start, environment):
+    forks = start()
+    forks.wait_until_warm(0.01)
+    assert forks.fork(environment("nothing")) is None
+    forks.stop()
+
+
+def test_variables_are_noted_as_read_however_they_are_read(monkeypatch):
+    for name in ("HERE", "ALSO_HERE", "CHANGED", "REMOVED"):
+        monkeypatch.setenv(name, "1")
+    with watched_environment() as seen:
+        assert "HERE" in os.environ
+        assert os.environ.get("ABSENT") is None
+        assert os.getenv("ALSO_ABSENT", "default") == "default"
+        os.environ["CHANGED"] = "2"
+        assert os.environ["CHANGED"] == "2"
+        os.environ.setdefault("NEW", "3")
+        del os.environ["REMOVED"]
+    assert seen.reads == {
+        "HERE": "1",
+        "ABSENT": None,
+        "ALSO_ABSENT": None,
+        "CHANGED": "1",
+        "NEW": None,
+    }
+    assert seen.written() == {"CHANGED": "2", "NEW": "3", "REMOVED": None}
+    assert not seen.is_listed
+    monkeypatch.delenv("NEW")
+    with watched_environment() as seen:
+        dict(os.environ)
+    assert seen.is_listed
+
+
+def _end_all(groups):
+    for group in groups:
+        assert group.wait(_PATIENCE_SECONDS)
+        assert group.end() == 0
+        group.stderr.close()
+
+
+def _opened(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def _children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def _data_kib(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1])
+    raise AssertionError("no VmData")
+
+
+def _memory_holds(pid, text):
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb") as memory:
+        for line in maps:
+            addresses, rights, *_ = line.split()
+            if not rights.startswith("rw") or "[v" in line:
+                continue
+            start, end = (int(address, 16) for address in addresses.split("-"))
+            memory.seek(start)
+            try:
+                if text in memory.read(end - start):
+                    return True
+            except OSError:
+                # Reserved, and never touched.
+                continue
+    return False
+
+
+def _wait_until(fact):
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not fact():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def _wait_for_end(pidfd):
+    look = forking.select.poll()
+    look.register(pidfd, forking.select.POLLIN)
+    assert look.poll(_PATIENCE_SECONDS * 1000)
+    os.close(pidfd)

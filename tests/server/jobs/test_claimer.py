@@ -1,0 +1,170 @@
+"""The claimer takes what fits, starts it, and looks again when something may be due."""
+
+import threading
+
+import pytest
+
+from mlflow.entities._job_status import JobStatus
+from mlflow.server.jobs.claimer import Claimer
+from mlflow.server.jobs.owned_jobs import OwnedJob, OwnedJobs
+from mlflow.server.jobs.settings import JobSettings
+from tests.server.jobs.fakes import PATIENCE_SECONDS, ScriptedExecutor
+
+SETTINGS = JobSettings(poll_interval=5.0, job_lease_ttl=60.0)
+
+
+class RecordingLifecycle:
+    """Owns what it is given and runs nothing."""
+
+    def __init__(self, owned: OwnedJobs) -> None:
+        self._owned = owned
+        self.started = []
+        self.refusal: Exception | None = None
+
+    def start(self, job, trust_until):
+        if self.refusal:
+            raise self.refusal
+        self.started.append(job)
+        self._owned.add(OwnedJob(job.claim, job.job_name, ScriptedExecutor(), trust_until))
+
+
+@pytest.fixture
+def owned(clock):
+    return OwnedJobs(clock)
+
+
+@pytest.fixture
+def lifecycle(owned):
+    return RecordingLifecycle(owned)
+
+
+@pytest.fixture
+def claimer(job_store, owned, lifecycle, clock):
+    return Claimer(
+        job_store,
+        owned,
+        lifecycle,
+        clock,
+        SETTINGS,
+        "a",
+        {None, "local"},
+        {"sample": 2, "other": 1},
+        lambda *_: None,
+    )
+
+
+def test_as_many_jobs_as_fit_are_started_and_the_others_wait(
+    job_store, make_pending, claimer, lifecycle, owned
+):
+    ids = [make_pending() for _ in range(3)] + [make_pending("other")]
+    claimer.beat()
+    assert {job.claim.job_id for job in lifecycle.started} == {ids[0], ids[1], ids[3]}
+    claimer.beat()
+    assert len(lifecycle.started) == 3
+    owned.remove(lifecycle.started[0].claim)
+    claimer.beat()
+    assert lifecycle.started[3].claim.job_id == ids[2]
+
+
+def test_without_a_free_slot_no_statement_is_sent(
+    job_store, make_pending, claimer, lifecycle, monkeypatch
+):
+    for name in ("sample", "sample", "other"):
+        make_pending(name)
+    claimer.beat()
+
+    def refuse(*_, **__):
+        raise AssertionError("a statement was sent")
+
+    monkeypatch.setattr(job_store, "claim_batch", refuse)
+    assert claimer.beat() == SETTINGS.poll_interval
+
+
+def test_jobs_of_backends_that_are_not_served_here_are_left(job_store, make_pending, claimer):
+    elsewhere = make_pending(executor_backend="ray")
+    claimer.beat()
+    assert job_store.get_job(elsewhere).status is JobStatus.PENDING
+
+
+def test_a_started_job_is_trusted_from_before_it_was_claimed(
+    job_store, make_pending, claimer, owned, clock, monkeypatch
+):
+    make_pending()
+    claim_batch, asked_at = job_store.claim_batch, clock.monotonic()
+
+    def slow(*args, **kwargs):
+        clock.advance(30)
+        return claim_batch(*args, **kwargs)
+
+    monkeypatch.setattr(job_store, "claim_batch", slow)
+    claimer.beat()
+    [job] = owned.all()
+    assert asked_at < job.trust_until < asked_at + SETTINGS.job_lease_ttl
+
+
+def test_idle_it_looks_again_after_the_poll_interval(claimer):
+    assert claimer.beat() == SETTINGS.poll_interval
+
+
+def test_it_looks_again_when_a_retry_of_its_own_is_due(claimer, clock):
+    claimer.expect_retry(2.0)
+    claimer.expect_retry(1.0)
+    assert 1.0 <= claimer.beat() < 1.2
+    clock.advance(1.5)
+    assert 0.5 <= claimer.beat() < 0.7
+    clock.advance(1.5)
+    assert claimer.beat() == SETTINGS.poll_interval
+
+
+def test_it_looks_again_at_once_when_a_slot_went_to_a_job_whose_lock_is_held(
+    job_store, make_pending, claimer, lifecycle
+):
+    make_pending("other", lock_key="k", timeout=60.0)
+    claimer.beat()
+    blocked = make_pending("sample", lock_key="k", timeout=60.0)
+    assert claimer.beat() == 0.0
+    assert job_store.get_job(blocked).status is JobStatus.CANCELED
+    assert len(lifecycle.started) == 1
+
+
+def test_a_job_that_no_thread_could_be_started_for_is_left_to_recovery(
+    job_store, make_pending, claimer, lifecycle
+):
+    job_id = make_pending()
+    lifecycle.refusal = RuntimeError("can't start new thread")
+    claimer.beat()
+    assert job_store.get_job(job_id).status is JobStatus.NEEDS_RECOVERY
+
+
+def test_a_draining_claimer_claims_nothing(job_store, make_pending, claimer):
+    job_id = make_pending()
+    claimer.drain()
+    assert claimer.beat() is None
+    assert job_store.get_job(job_id).status is JobStatus.PENDING
+
+
+def test_draining_waits_for_the_claim_that_is_under_way(
+    job_store, make_pending, claimer, lifecycle, monkeypatch
+):
+    make_pending()
+    inside, leave = threading.Event(), threading.Event()
+    claim_batch = job_store.claim_batch
+
+    def slow(*args, **kwargs):
+        inside.set()
+        leave.wait(PATIENCE_SECONDS)
+        return claim_batch(*args, **kwargs)
+
+    monkeypatch.setattr(job_store, "claim_batch", slow)
+    beat = threading.Thread(target=claimer.beat, name="beat")
+    beat.start()
+    assert inside.wait(PATIENCE_SECONDS)
+    drained = threading.Event()
+    drain = threading.Thread(target=lambda: (claimer.drain(), drained.set()), name="drain")
+    drain.start()
+    assert not drained.is_set()
+    leave.set()
+    assert drained.wait(PATIENCE_SECONDS)
+    assert len(lifecycle.started) == 1
+    beat.join()
+    drain.join()

@@ -1,0 +1,37 @@
+"""The end of the server process is noticed, reaped or not."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mlflow.server.jobs.server_watch import ServerWatch
+from tests.server.jobs.fakes import PATIENCE_SECONDS, FakeClock
+
+
+@pytest.fixture
+def process():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_dead_server_is_noticed_before_anybody_reaped_it(process):
+    gone = threading.Event()
+    ServerWatch(process.pid, gone.set, FakeClock()).start()
+    assert not gone.is_set()
+    process.kill()
+    assert gone.wait(PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("with_pidfd", [True, False])
+def test_a_server_that_is_gone_already_is_noticed(process, monkeypatch, with_pidfd):
+    if not with_pidfd:
+        monkeypatch.delattr("os.pidfd_open", raising=False)
+    process.kill()
+    process.wait()
+    gone = threading.Event()
+    ServerWatch(process.pid, gone.set, FakeClock()).start()
+    assert gone.wait(PATIENCE_SECONDS)

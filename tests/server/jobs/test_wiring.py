@@ -1,0 +1,105 @@
+"""The parts of a runner, joined and running, around a scripted backend."""
+
+from unittest.mock import Mock
+
+import pytest
+
+from mlflow.server.jobs import wiring
+from mlflow.server.jobs.clock import Clock
+from tests.server.jobs.fakes import PATIENCE_SECONDS, failed, pass_lease, succeeded
+
+
+@pytest.fixture
+def start(build_parts):
+    started = []
+
+    def start(**settings):
+        parts = build_parts(Clock(), **settings)
+        started.append(parts)
+        for loop in [*parts.supervising, parts.claiming]:
+            loop.start()
+        return parts
+
+    yield start
+    for parts in started:
+        loops = [*parts.supervising, parts.claiming]
+        for loop in loops:
+            loop.stop()
+        for loop in loops:
+            assert loop.join(PATIENCE_SECONDS)
+
+
+def test_a_wake_up_starts_a_job_long_before_the_next_poll(start, make_pending, executor):
+    parts = start(poll_interval=3600.0)
+    make_pending("sample_add")
+    parts.wake()
+    assert executor.has_submitted.wait(PATIENCE_SECONDS)
+
+
+def test_a_wake_up_carries_a_cancellation(start, make_pending, executor, job_store):
+    parts = start(poll_interval=3600.0)
+    job_id = make_pending("sample_add")
+    parts.wake()
+    assert executor.has_submitted.wait(PATIENCE_SECONDS)
+    [job] = parts.owned.all()
+    job_store.cancel_job(job_id)
+    parts.wake()
+    assert executor.has_canceled.wait(PATIENCE_SECONDS)
+    assert job.gone.wait(PATIENCE_SECONDS)
+
+
+def test_a_finished_job_makes_room_for_the_next_at_once(start, make_pending, executor):
+    parts = start(poll_interval=3600.0)
+    ids = [make_pending("sample_add") for _ in range(3)]
+    parts.wake()
+    assert executor.await_submissions(2)
+    for job_id in ids:
+        executor.end(job_id, succeeded())
+    assert executor.await_submissions(1)
+
+
+def test_a_retry_is_started_when_it_is_due_and_not_at_the_next_poll(start, make_pending, executor):
+    parts = start(poll_interval=3600.0, retry_base_delay=0.05)
+    job_id = make_pending("sample_add")
+    executor.end(job_id, failed("away", transient=True))
+    parts.wake()
+    assert executor.await_submissions(2)
+
+
+def test_a_runner_without_a_scheduler_never_leads(build_parts, clock):
+    parts = build_parts(clock, scheduler_enabled=False)
+    assert parts.leading == []
+    assert parts.scheduler is None
+
+
+def test_what_discovery_creates_is_claimed_without_waiting_for_a_poll(
+    build_parts, clock, monkeypatch, term
+):
+    discover = []
+    monkeypatch.setattr(wiring, "server_tasks", lambda *given: discover.append(given[2]) or [])
+    monkeypatch.setattr(wiring, "_get_tracking_store", lambda: None)
+    monkeypatch.setattr(wiring, "OnlineScoringDiscovery", lambda *_: Mock(spec=["run"]))
+    parts = build_parts(clock)
+    woken = watch_wakes(parts, monkeypatch)
+    discover[0](term)
+    assert woken == ["claims"]
+
+
+def test_what_recovery_requeues_is_claimed_without_waiting_for_a_poll(
+    build_parts, clock, claim_one, job_store, monkeypatch
+):
+    parts = build_parts(clock)
+    claim_one("sample_add", executor_backend="local")
+    pass_lease(job_store)
+    woken = watch_wakes(parts, monkeypatch)
+    scheduling, recovering, _ = parts.leading
+    scheduling.beat_once()
+    assert woken == []
+    recovering.beat_once()
+    assert woken == ["claims"]
+
+
+def watch_wakes(parts, monkeypatch) -> list[str]:
+    woken = []
+    monkeypatch.setattr(parts.claiming, "wake", lambda: woken.append("claims"))
+    return woken
