@@ -1,8 +1,6 @@
 """Each of MLflow's job functions runs through a real server, its model behind the gateway."""
 
 import json
-import os
-import signal
 import sqlite3
 import time
 from collections import Counter
@@ -20,6 +18,7 @@ from tests.adoption.callers import Caller
 from tests.adoption.job_material import ENDPOINT, ROBOT, STRANGER, USER, password_of
 from tests.adoption.model_stub import ModelStub, model_stub
 from tests.adoption.servers import fork_server, run_python, wait_for
+from tests.pauses import pause_between_writes
 
 pytestmark = pytest.mark.servers
 
@@ -392,7 +391,7 @@ def test_a_providers_key_waits_sealed_over_a_restart_and_is_erased_at_the_end(pl
     for answer in submitted.values():
         place.caller.ended_job(answer["job_id"])
     server = place.caller.server
-    os.kill(_runner_of(server), signal.SIGSTOP)
+    pause_between_writes(_runner_of(server), f"sqlite:///{server.directory / 'mlflow.db'}")
     job_id = _detect(place, {"model": "stub", "secret_id": place.made["secret"]})["job_id"]
     assert place.caller.job(job_id)["status"] == "PENDING"
     assert _sealed_environment(server, job_id) is not None

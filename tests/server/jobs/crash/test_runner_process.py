@@ -14,6 +14,7 @@ import pytest
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
+from tests.pauses import pause_between_writes
 
 PATIENCE_SECONDS = 90
 LOOK_SECONDS = 0.02
@@ -117,13 +118,13 @@ def test_a_job_of_a_killed_runner_dies_with_it_and_another_runner_finishes_it(
 
 
 def test_a_runner_paused_past_its_lease_kills_its_job_when_it_wakes_and_writes_nothing(
-    start_runner, submit, store
+    start_runner, submit, store, database_uri
 ):
     job_id, folder = submit("job")
     paused = start_runner()
     first = pidfd_of_attempt(folder, 0)
     start_runner()
-    paused.send_signal(signal.SIGSTOP)
+    pause_between_writes(paused.pid, database_uri)
     pidfd_of_attempt(folder, 1)
     paused.send_signal(signal.SIGCONT)
     assert has_ended(first, patience_seconds=10)
