@@ -1,5 +1,6 @@
 """The protocol's model holds, and each variant without a guard is refuted."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ MISSING_EXIT_CODE = 3
 
 def test_the_model_holds_and_a_model_without_fences_lets_a_paused_runner_finish():
     done = subprocess.run([sys.executable, CHECK, "--local"], capture_output=True, text=True)
-    if done.returncode == MISSING_EXIT_CODE:
+    if done.returncode == MISSING_EXIT_CODE and os.environ.get("CI") != "true":
         pytest.skip(f"THE PROTOCOL MODEL WAS {done.stderr.strip()}")
 
     assert done.returncode == 0, done.stderr
