@@ -21,6 +21,7 @@ from mlflow.store.db.utils import (
 from mlflow.store.jobs import (
     checkpoints,
     claims,
+    crashes,
     dialects,
     job_row,
     lease_rows,
@@ -63,6 +64,7 @@ CLAIM_LOST = JobUpdateStatus.CLAIM_LOST
 
 _LIST_CHUNK = 100
 _CLAIMS_PER_STATEMENT = 200
+_MOST_BACKENDS = 100
 
 
 class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
@@ -157,6 +159,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
             "executor_backend": texts.storable("executor_backend", executor_backend, 255),
             "lock_key": texts.storable("lock_key", lock_key, 255),
             "sealed_environment": sealed_environment,
+            "had_extra_envs": sealed_environment is not None,
             "scoped_permissions": _as_dicts(scoped_permissions),
             "discovered_by": term.holder if term else None,
         }
@@ -340,12 +343,11 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
 
         return self._transactions.write(end)
 
-    def abandon(self, claims: Sequence[Claim]) -> int:
+    def abandon(self, claims: Sequence[Claim], *, lost: bool = False) -> int:
+        leave = statements.give_up if lost else statements.abandon
         return sum(
             self._transactions.write_statement(
-                lambda connection, chunk=chunk: (
-                    connection.execute(statements.abandon(chunk, self._now)).rowcount
-                )
+                lambda connection, chunk=chunk: connection.execute(leave(chunk, self._now)).rowcount
             )
             for chunk in _chunks(claims)
         )
@@ -448,13 +450,16 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
                 jobs.c.executor_backend,
                 jobs.c.job_name,
                 jobs.c.recovery_count,
+                jobs.c.claimed_by,
+                jobs.c.crashed_at,
+                jobs.c.crashes,
             )
             .where(statements.in_states({transitions.NEEDS_RECOVERY}))
             .order_by(jobs.c.last_update_time, jobs.c.id)
             .limit(limit)
         )
         rows = self._transactions.read(lambda connection: connection.execute(found).all())
-        return [RecoveryCandidate(*row) for row in rows]
+        return [RecoveryCandidate(*row[:-1], crashes.read(row.crashes)) for row in rows]
 
     def reattach(
         self, candidate: RecoveryCandidate, replica_id: str, lease_seconds: float, term: Term
@@ -471,18 +476,21 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         return self._transactions.write(reattach)
 
     def requeue(
-        self, candidate: RecoveryCandidate, term: Term, max_recoveries: int
+        self,
+        candidate: RecoveryCandidate,
+        term: Term,
+        max_recoveries: int,
+        crash: str | None = None,
     ) -> JobUpdateStatus:
         claim = Claim(candidate.job_id, candidate.fence)
-        again = statements.requeue(candidate, term, max_recoveries, self._now)
-        error = (
-            f"The job was recovered {max_recoveries} times already, and its runner or process was "
-            "lost again. It is set aside."
-        )
-        set_aside = statements.set_aside(candidate, error, term, max_recoveries, self._now)
+        handed_over = candidate.crashed_at is None and crash is None
 
         def requeue(connection: Connection) -> JobUpdateStatus:
-            for statement in (again, set_aside):
+            if handed_over:
+                ways = [statements.requeue(candidate, term, self._now)]
+            else:
+                ways = self._after_crash(connection, candidate, term, max_recoveries, crash)
+            for statement in ways:
                 if connection.execute(statement).rowcount == 1:
                     lock_rows.release(connection, claim)
                     return APPLIED
@@ -490,15 +498,61 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
 
         return self._transactions.write(requeue)
 
+    def _after_crash(
+        self,
+        connection: Connection,
+        candidate: RecoveryCandidate,
+        term: Term,
+        most: int,
+        reason: str | None,
+    ) -> list[sqlalchemy.Update]:
+        seen_at = candidate.crashed_at
+        if seen_at is None:
+            seen_at = connection.execute(select(self._now)).scalar_one()
+        history = crashes.one_more(candidate, seen_at, reason)
+        error = crashes.told(candidate.recovery_count + 1, history)
+        stored = crashes.written(history)
+        return [
+            statements.requeue_crashed(candidate, stored, term, most, self._now),
+            statements.set_aside(candidate, stored, error, term, most, self._now),
+        ]
+
     def fail_recovery(
-        self, candidate: RecoveryCandidate, error: str, term: Term
+        self, candidate: RecoveryCandidate, error: str, term: Term, after_seconds: float = 0.0
     ) -> JobUpdateStatus:
         error = texts.repaired(error)
         return self._end(
             Claim(candidate.job_id, candidate.fence),
-            statements.fail_recovery(candidate, error, term, self._now),
+            statements.fail_recovery(candidate, error, term, self._now, _ms(after_seconds)),
             (JobStatus.FAILED, error),
         )
+
+    def is_served(self, backend: str) -> bool:
+        live = statements.live_on(backend, self._now)
+        return self._transactions.read(
+            lambda connection: connection.execute(live).first() is not None
+        )
+
+    def waiting_backends(self) -> list[str]:
+        def walk(connection: Connection) -> list[str]:
+            found: list[str] = []
+            while len(found) < _MOST_BACKENDS:
+                after = found[-1] if found else None
+                step = connection.execute(statements.waiting_backend(after)).scalar_one()
+                if step is None:
+                    break
+                found.append(step)
+            return found
+
+        return self._transactions.read(walk)
+
+    def count_waiting(self, backend: str, limit: int = 1000) -> tuple[int, bool]:
+        count = self._transactions.read(
+            lambda connection: connection.execute(
+                statements.waiting_for(backend, limit)
+            ).scalar_one()
+        )
+        return count, count < limit
 
     def delete_expired(
         self, term: Term, completed_ttl_seconds: float | None = None, limit: int = 1000
