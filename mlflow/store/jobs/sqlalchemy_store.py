@@ -94,6 +94,8 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
             _safe_initialize_tables(self.engine)
             schema.upgrade(self.engine)
         dialects.prepare(self.engine)
+        # Last, since tables are made and changed without limits.
+        dialects.limit_held_locks(self.engine)
         self.ManagedSessionMaker = _get_managed_session_maker(
             sessionmaker(bind=self.engine), self.db_type
         )
