@@ -83,7 +83,8 @@ class AbstractJobStore(ABC):
         Raises:
             LeadershipLost: The term has ended.
             FieldTooLarge: Params that are more than the database takes in one statement.
-            InvalidJobField: A text that cannot be stored.
+            InvalidJobField: A text that cannot be stored, or a timeout that is no positive,
+                finite number of seconds.
         """
 
     @abstractmethod
@@ -128,7 +129,8 @@ class AbstractJobStore(ABC):
         one page is bounded.
 
         Raises:
-            InvalidJobField: A page token that this store did not give, or `max_results` below 1.
+            InvalidJobField: A page token that this store did not give, `max_results` below 1, or
+                a text or time that no database can be asked for.
         """
 
     @abstractmethod

@@ -26,6 +26,7 @@ from mlflow.store.jobs import (
     job_row,
     lease_rows,
     lock_rows,
+    numbers,
     periodic_runs,
     retention,
     schema,
@@ -36,7 +37,6 @@ from mlflow.store.jobs import (
 )
 from mlflow.store.jobs.abstract_store import AbstractJobStore
 from mlflow.store.jobs.errors import (
-    InvalidJobField,
     JobNotFound,
     JobTerminalStateUpdateException,
     LeadershipLost,
@@ -153,10 +153,12 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         job_id = job_id or str(uuid.uuid4())
         values = {
             "id": texts.storable("job_id", job_id, 36),
-            "job_name": texts.storable("job_name", job_name, 500),
-            "params": texts.storable_json("params", params, self._text_limit),
+            "job_name": texts.storable("job_name", texts.required("job_name", job_name), 500),
+            "params": texts.storable_json(
+                "params", texts.required("params", params), self._text_limit
+            ),
             "workspace": texts.storable("workspace", self._workspace_of_new_job(workspace), 63),
-            "timeout": timeout,
+            "timeout": numbers.storable_timeout(timeout),
             "creator": texts.storable("creator", creator, 255),
             "executor_backend": texts.storable("executor_backend", executor_backend, 255),
             "lock_key": texts.storable("lock_key", lock_key, 255),
@@ -217,27 +219,29 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         max_results: int = 100,
         page_token: str | None = None,
     ) -> tuple[list[Job], str | None]:
-        if max_results < 1:
-            raise InvalidJobField("max_results", "has to be at least 1")
+        max_results = numbers.row_limit("max_results", max_results)
         after = search.from_token(page_token)
         if statuses is not None and not statuses:
             return [], None
         wanted = self._visible()
         if workspace is not None:
-            wanted.append(jobs.c.workspace == workspace)
+            wanted.append(jobs.c.workspace == texts.storable("workspace", workspace))
         if creator is not None:
-            wanted.append(jobs.c.creator == creator)
+            wanted.append(jobs.c.creator == texts.storable("creator", creator))
         if begin is not None:
-            wanted.append(jobs.c.creation_time >= begin)
+            wanted.append(jobs.c.creation_time >= numbers.comparable("begin", begin))
         if end is not None:
-            wanted.append(jobs.c.creation_time <= end)
-        ranges = search.ranges(wanted, job_name, statuses)
+            wanted.append(jobs.c.creation_time <= numbers.comparable("end", end))
+        ranges = search.ranges(wanted, texts.storable("job_name", job_name), statuses)
         found, place = self._transactions.read(
             lambda connection: search.page(connection, ranges, params or None, max_results, after)
         )
         return found, search.to_token(place)
 
     def delete_jobs(self, older_than: int = 0, job_ids: list[str] | None = None) -> list[str]:
+        older_than = numbers.comparable("older_than", older_than)
+        if job_ids is not None:
+            job_ids = [each for each in job_ids if texts.is_storable(each)]
         return self._transactions.write(
             lambda connection: retention.delete(
                 connection, self._visible(), older_than, job_ids, self._now
@@ -370,7 +374,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
     # The user's verbs
 
     def cancel_job(self, job_id: str) -> Job:
-        which = sqlalchemy.and_(jobs.c.id == job_id, *self._visible())
+        which = sqlalchemy.and_(jobs.c.id == _askable(job_id), *self._visible())
 
         def cancel(connection: Connection) -> Job:
             if connection.execute(statements.cancel(which, self._now)).rowcount == 0:
@@ -602,7 +606,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         )
 
     def _find(self, connection: Connection, job_id: str, lock: bool = False):
-        row = _read(connection, jobs.c.id == job_id, *self._visible(), lock=lock)
+        row = _read(connection, jobs.c.id == _askable(job_id), *self._visible(), lock=lock)
         if row is None:
             raise JobNotFound(job_id)
         if job_row.status_of(row) is None:
@@ -649,6 +653,13 @@ def _not_running(connection: Connection, claims: Sequence[Claim]) -> dict[Claim,
         if (fence, status) != (claim.fence, JobStatus.RUNNING):
             answer[claim] = status
     return answer
+
+
+def _askable(job_id: str) -> str:
+    # Drivers raise for what no id can be, instead of finding nothing.
+    if not texts.is_storable(job_id):
+        raise JobNotFound(job_id)
+    return job_id
 
 
 def _as_dicts(permissions) -> list[dict[str, Any]] | None:

@@ -31,13 +31,13 @@ from sqlalchemy import (
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import lease_rows, transitions
+from mlflow.store.jobs.numbers import LONGEST_SECONDS
 from mlflow.store.jobs.tables import jobs, scheduler_leases
 from mlflow.store.jobs.transitions import Transition
 from mlflow.store.jobs.values import Claim, RecoveryCandidate, Term
 
 # A job may run this much longer than its timeout before it counts as stale.
 OVERRUN = 1.15
-_LONGEST_SECONDS = 1.0e11
 
 
 def in_states(states: Collection[JobStatus]) -> ColumnElement[bool]:
@@ -200,7 +200,7 @@ def stale(now: ColumnElement) -> ColumnElement[bool]:
 def overrun_ms(timeout: ColumnElement) -> ColumnElement:
     """115% of a timeout in seconds, in milliseconds."""
     # I3: one absurd timeout must not make the statement overflow for every other row.
-    bounded = case((timeout > _LONGEST_SECONDS, _LONGEST_SECONDS), (timeout < 0, 0), else_=timeout)
+    bounded = case((timeout > LONGEST_SECONDS, LONGEST_SECONDS), (timeout < 0, 0), else_=timeout)
     return cast(bounded * (OVERRUN * 1000), BigInteger)
 
 
