@@ -1,8 +1,9 @@
-"""The jobs' HTTP interface: submit, get, search and cancel."""
+"""The jobs' HTTP interface: submit, get, search, cancel and submit again."""
 
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -18,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.server import jobs
 from mlflow.server.handlers import _get_job_store
 from mlflow.server.jobs.functions import get_job_function
+from mlflow.server.jobs.resubmission import resubmit_job as submit_again
 from mlflow.server.jobs.shown_status import shown_status, statuses_shown_as
 from mlflow.server.jobs.validation import validate_json_object, validate_text
 
@@ -70,6 +72,15 @@ class JobProgressResponse(BaseModel):
         return cls(**{name: getattr(progress, name) for name in cls.model_fields})
 
 
+class JobCrash(BaseModel):
+    """One time that the runner or the process of a job was lost, and recovery saw it."""
+
+    seen_at: int
+    replica: str | None
+    fence: int
+    reason: str | None = None
+
+
 class Job(BaseModel):
     """A job as clients see it. Times are epoch milliseconds, `timeout` is in seconds."""
 
@@ -88,6 +99,7 @@ class Job(BaseModel):
     status_message: str | None = None
     progress: JobProgressResponse | None = None
     progress_updated_at: int | None = None
+    crashes: list[JobCrash] = []
 
     @classmethod
     def from_job_entity(cls, job: JobEntity) -> "Job":
@@ -109,6 +121,9 @@ class Job(BaseModel):
             status_message=_presentable(job.status_message),
             progress=progress and JobProgressResponse.from_job_progress(progress),
             progress_updated_at=job.progress_updated_at,
+            crashes=[
+                JobCrash(**_presentable(asdict(each))) for each in getattr(job, "crashes", ())
+            ],
         )
 
 
@@ -171,6 +186,12 @@ def submit_job(payload: SubmitJobPayload, request: Request) -> Job:
 @job_api_router.patch("/cancel/{job_id}", response_model=Job)
 def cancel_job(job_id: str) -> Job:
     return Job.from_job_entity(jobs.cancel_job(job_id))
+
+
+# The auth app lets only administrators post here, as it does for a submission.
+@job_api_router.post("/{job_id}/resubmit", response_model=Job)
+def resubmit_job(job_id: str) -> Job:
+    return Job.from_job_entity(submit_again(job_id))
 
 
 # The auth app finds its filter of the answer by this very function.

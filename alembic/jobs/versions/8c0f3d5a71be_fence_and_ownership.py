@@ -15,6 +15,7 @@ depends_on = None
 
 _PENDING = "status = 0"
 _UNFINISHED = "status IN (0, 1, 6)"
+_SUBMITTED_BY_A_USER = "creator IS NOT NULL"
 _DISCOVERED_CANCELED = "status = 5 AND discovered_by IS NOT NULL"
 
 
@@ -29,6 +30,9 @@ def _columns():
             sa.Column("lock_key", sa.String(255), nullable=True),
             sa.Column("sealed_environment", _long_text(), nullable=True),
             sa.Column("discovered_by", sa.String(255), nullable=True),
+            sa.Column("crashed_at", sa.BigInteger(), nullable=True),
+            sa.Column("crashes", sa.JSON(), nullable=True),
+            sa.Column("had_extra_envs", sa.Boolean(), nullable=True),
         ],
         "job_locks": [sa.Column("fence", sa.BigInteger(), nullable=True)],
         "scheduler_leases": [
@@ -53,6 +57,7 @@ def _indexes():
             ),
             ("index_jobs_unfinished_lock_key", ["lock_key", "status", "workspace"], None),
             ("index_jobs_discovered_canceled", ["status", "discovered_by"], None),
+            ("index_jobs_search_creator", ["creator", "creation_time", "id"], None),
             *_plain_indexes(),
         ]
     return [
@@ -63,6 +68,8 @@ def _indexes():
         ),
         ("index_jobs_unfinished_lock_key", ["lock_key", "workspace"], _UNFINISHED),
         ("index_jobs_discovered_canceled", ["last_update_time"], _DISCOVERED_CANCELED),
+        # Where nobody logs in, no row has a creator, and this index costs nothing.
+        ("index_jobs_search_creator", ["creator", "creation_time", "id"], _SUBMITTED_BY_A_USER),
         *_plain_indexes(),
     ]
 

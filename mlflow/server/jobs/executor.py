@@ -75,7 +75,13 @@ class JobExecutionContext:
 
 @dataclass
 class JobRecoveryResult:
-    """What became of a job whose runner was lost, and so what to do with it."""
+    """What became of a job whose runner was lost, and so what to do with it.
+
+    Attributes:
+        job_id: The job.
+        action: Its work goes on; or none of it is left; or it failed.
+        error_message: Why it failed; with `requeue`, what its work died of, if it crashed.
+    """
 
     job_id: str
     action: Literal["reattach", "requeue", "fail"]

@@ -209,7 +209,9 @@ class Lifecycle:
             return None
         interrupted = owned.end is End.ABANDONED and not isinstance(outcome, Succeed)
         if outcome is None or interrupted:
-            self._persist(owned, lambda: self._store.abandon([job.claim]))
+            # I11: what this runner did not stop itself was lost.
+            lost = owned.end is not End.ABANDONED
+            self._persist(owned, lambda: self._store.abandon([job.claim], lost=lost))
             return None
         try:
             status = self._persist(owned, lambda: self._write(job, outcome))

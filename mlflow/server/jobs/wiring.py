@@ -36,6 +36,7 @@ from mlflow.server.jobs.self_fencing import SelfFencing
 from mlflow.server.jobs.server_tasks import server_tasks
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.server.jobs.sweep import Sweep
+from mlflow.server.jobs.unserved_backends import UnservedBackends
 from mlflow.server.jobs.wakeups.base import NoWakeups, WakeupReceiver
 from mlflow.server.jobs.wakeups.local_socket import local_receiver
 from mlflow.store.jobs.abstract_store import AbstractJobStore
@@ -226,9 +227,13 @@ def _leading(
         resume,
     )
 
+    unserved = UnservedBackends(store, backends.keys(), clock)
+
     def recover() -> None:
-        if (term := lease.term) and recovery.run(term):
-            claiming.wake()
+        if term := lease.term:
+            if recovery.run(term):
+                claiming.wake()
+            unserved.report()
 
     # Apart from the scheduler, since a backend may take its time to answer.
     recovering = Loop("recovery", recover, clock)

@@ -83,7 +83,8 @@ class AbstractJobStore(ABC):
         Raises:
             LeadershipLost: The term has ended.
             FieldTooLarge: Params that are more than the database takes in one statement.
-            InvalidJobField: A text that cannot be stored.
+            InvalidJobField: A text that cannot be stored, or a timeout that is no positive,
+                finite number of seconds.
         """
 
     @abstractmethod
@@ -128,7 +129,8 @@ class AbstractJobStore(ABC):
         one page is bounded.
 
         Raises:
-            InvalidJobField: A page token that this store did not give, or `max_results` below 1.
+            InvalidJobField: A page token that this store did not give, `max_results` below 1, or
+                a text or time that no database can be asked for.
         """
 
     @abstractmethod
@@ -197,8 +199,11 @@ class AbstractJobStore(ABC):
         """T7. Back to PENDING, due after the delay; the error becomes the status message."""
 
     @abstractmethod
-    def abandon(self, claims: Sequence[Claim]) -> int:
-        """T10. Hand running jobs to recovery; answer how many were still ours."""
+    def abandon(self, claims: Sequence[Claim], *, lost: bool = False) -> int:
+        """T10. Hand running jobs to recovery; answer how many were still ours.
+
+        `lost` says that nobody knows how their work ended, which counts like a crash (I11).
+        """
 
     @abstractmethod
     def confirm_canceled(self, claim: Claim) -> JobUpdateStatus:
@@ -276,15 +281,39 @@ class AbstractJobStore(ABC):
 
     @abstractmethod
     def requeue(
-        self, candidate: RecoveryCandidate, term: Term, max_recoveries: int
+        self,
+        candidate: RecoveryCandidate,
+        term: Term,
+        max_recoveries: int,
+        crash: str | None = None,
     ) -> JobUpdateStatus:
-        """T12. Back to PENDING; FAILED when that happened `max_recoveries` times before (I11)."""
+        """T12. Back to PENDING.
+
+        A job that was lost, rather than handed over, is FAILED instead when that has happened
+        `max_recoveries` times before; its row keeps when and where (I11). `crash` is what its
+        backend says of the loss, where nobody else has seen one.
+        """
 
     @abstractmethod
     def fail_recovery(
-        self, candidate: RecoveryCandidate, error: str, term: Term
+        self, candidate: RecoveryCandidate, error: str, term: Term, after_seconds: float = 0.0
     ) -> JobUpdateStatus:
-        """T13. Nothing can be recovered; the job fails with this error."""
+        """T13. Nothing can be recovered; the job fails with this error.
+
+        With `after_seconds`, only a job of which nothing has been heard for so long.
+        """
+
+    @abstractmethod
+    def is_served(self, backend: str) -> bool:
+        """Whether some runner has a job of this backend under a live lease."""
+
+    @abstractmethod
+    def waiting_backends(self) -> list[str]:
+        """The backends that PENDING jobs name."""
+
+    @abstractmethod
+    def count_waiting(self, backend: str, limit: int = 1000) -> tuple[int, bool]:
+        """How many PENDING jobs name this backend, up to a limit, and whether that is all."""
 
     @abstractmethod
     def delete_expired(

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Table,
+    event,
     text,
 )
 from sqlalchemy.engine import Connection, Engine
@@ -25,6 +26,8 @@ _logger = logging.getLogger(__name__)
 _MOST_TEXT_BYTES = 32 * 1024 * 1024
 _SQLITE_BUSY_MS = 20_000
 _MYSQL_ESCAPED = "\\'\"\n\r\x1a"
+_IDLE_TRANSACTION_SECONDS = 10
+_LOCK_WAIT_SECONDS = 10
 _SCHEMA_LOCK_SECONDS = 600
 _SCHEMA_LOCK_ID = 4_905_611_380_201
 _SCHEMA_LOCK_NAME = "mlflow_jobs_schema"
@@ -167,6 +170,61 @@ def prepare(engine: Engine) -> None:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
         except OperationalError:
             _logger.debug("The SQLite file is in use and keeps its journal mode until next time.")
+
+
+def limit_held_locks(engine: Engine) -> None:
+    """Let the server end what a paused process holds, and nobody wait for ever (I3).
+
+    A process that is stopped within a transaction keeps its row locks, those of the scheduler lease
+    perhaps, until its connection ends. The server ends it after a while; that process finds the
+    store unavailable when it wakes, and nothing of the transaction applies. The limits are set once
+    for each connection, so that they cost no statement later.
+
+    MySQL 8 and MSSQL have no such limit on idle transactions; on MySQL the wait for a lock is
+    bounded at least. On SQLite a process that is stopped while it writes stops all writers.
+    """
+    limit = _LIMITS.get(engine.dialect.name)
+    if limit is None or event.contains(engine, "connect", limit):
+        return
+    event.listen(engine, "connect", limit)
+    # Those that are open already have no limits.
+    engine.dispose()
+
+
+def _limit_postgresql(connection: Any, record: Any) -> None:
+    _set(
+        connection,
+        f"SET idle_in_transaction_session_timeout = {_IDLE_TRANSACTION_SECONDS * 1000}; "
+        f"SET lock_timeout = {_LOCK_WAIT_SECONDS * 1000}",
+    )
+
+
+def _limit_mysql(connection: Any, record: Any) -> None:
+    # MySQL takes for a comment what MariaDB reads.
+    _set(
+        connection,
+        f"SET SESSION innodb_lock_wait_timeout = {_LOCK_WAIT_SECONDS} "
+        f"/*M! , idle_transaction_timeout = {_IDLE_TRANSACTION_SECONDS} */",
+    )
+
+
+_LIMITS = {
+    "postgresql": _limit_postgresql,
+    "mysql": _limit_mysql,
+    "mariadb": _limit_mysql,
+}
+
+
+def _set(connection: Any, statement: str) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(statement)
+        connection.commit()
+    except Exception as e:  # noqa: BLE001 - whatever a driver raises; the store works without
+        connection.rollback()
+        _logger.warning("The database refuses limits on held locks: %s", type(e).__name__)
+    finally:
+        cursor.close()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A row of `jobs` as the Job entity that the API shows."""
+"""A row of `jobs` as the Job entity that the API shows, with what this store knows beyond it."""
 
 import math
 
@@ -6,23 +6,46 @@ from sqlalchemy import Row
 
 from mlflow.entities._job import Job, JobProgress
 from mlflow.entities._job_status import JobStatus
+from mlflow.store.jobs import crashes
 from mlflow.store.jobs.tables import jobs
 from mlflow.store.jobs.transitions import SUCCEEDED, TERMINAL
+from mlflow.store.jobs.values import Crash
 
 _STATUS_OF_CODE = {status.to_int(): status for status in JobStatus}
 
 COLUMNS = [
     column
     for column in jobs.c
-    if column.name not in ("sealed_environment", "discovered_by", "claimed_by")
+    if column.name not in ("sealed_environment", "discovered_by", "claimed_by", "crashed_at")
 ]
 
 
-def to_entity(row: Row) -> Job:
+class StoredJob(Job):
+    """A Job as it came from the store.
+
+    Attributes:
+        crashes: When and where its runner or process was lost, the latest last.
+        had_extra_envs: Whether it was submitted with environment variables of its own.
+    """
+
+    def __init__(self, crashes: tuple[Crash, ...], had_extra_envs: bool, **fields) -> None:
+        super().__init__(**fields)
+        self.crashes = crashes
+        self.had_extra_envs = had_extra_envs
+
+    @classmethod
+    def _properties(cls):
+        # The helper that does this for entities does not look at base classes.
+        return Job._properties()
+
+
+def to_entity(row: Row) -> StoredJob:
     """The Job of a row that was read with `COLUMNS`."""
     status = status_of(row)
     failed = status in TERMINAL and status is not SUCCEEDED
-    return Job(
+    return StoredJob(
+        crashes=crashes.read(row.crashes),
+        had_extra_envs=bool(row.had_extra_envs),
         job_id=row.id,
         creation_time=row.creation_time,
         job_name=row.job_name,

@@ -20,6 +20,7 @@ from mlflow.store.jobs import lock_rows, statements, texts, transitions
 from mlflow.store.jobs.errors import (
     InvalidJobField,
     InvalidJobTransition,
+    JobNotFound,
     JobTerminalStateUpdateException,
 )
 from mlflow.store.jobs.tables import jobs
@@ -170,6 +171,8 @@ class LegacyVerbs:
         return retry_count + 1
 
     def _which(self, job_id: str) -> ColumnElement[bool]:
+        if not texts.is_storable(job_id):
+            raise JobNotFound(job_id)
         return and_(jobs.c.id == job_id, *self._visible())
 
     def _lease(self, lease_ms: int | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from mlflow.entities._job import Job
 from mlflow.entities._job_status import JobStatus
-from mlflow.store.jobs import job_row, statements
+from mlflow.store.jobs import job_row, statements, texts
 from mlflow.store.jobs.errors import InvalidJobField
 from mlflow.store.jobs.tables import jobs
 
@@ -118,8 +118,8 @@ def from_token(token: str | None) -> Place | None:
         return None
     try:
         created, job_id = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (binascii.Error, TypeError, ValueError):
+    except (AttributeError, binascii.Error, RecursionError, TypeError, ValueError):
         raise InvalidJobField("page_token", "was not given by this store") from None
-    if type(created) is not int or not isinstance(job_id, str):
+    if type(created) is not int or not 0 <= created < 2**63 or not texts.is_storable(job_id):
         raise InvalidJobField("page_token", "was not given by this store")
     return created, job_id

@@ -21,10 +21,12 @@ from mlflow.store.db.utils import (
 from mlflow.store.jobs import (
     checkpoints,
     claims,
+    crashes,
     dialects,
     job_row,
     lease_rows,
     lock_rows,
+    numbers,
     periodic_runs,
     retention,
     schema,
@@ -35,7 +37,6 @@ from mlflow.store.jobs import (
 )
 from mlflow.store.jobs.abstract_store import AbstractJobStore
 from mlflow.store.jobs.errors import (
-    InvalidJobField,
     JobNotFound,
     JobTerminalStateUpdateException,
     LeadershipLost,
@@ -63,6 +64,7 @@ CLAIM_LOST = JobUpdateStatus.CLAIM_LOST
 
 _LIST_CHUNK = 100
 _CLAIMS_PER_STATEMENT = 200
+_MOST_BACKENDS = 100
 
 
 class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
@@ -92,6 +94,8 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
             _safe_initialize_tables(self.engine)
             schema.upgrade(self.engine)
         dialects.prepare(self.engine)
+        # Last, since tables are made and changed without limits.
+        dialects.limit_held_locks(self.engine)
         self.ManagedSessionMaker = _get_managed_session_maker(
             sessionmaker(bind=self.engine), self.db_type
         )
@@ -149,14 +153,17 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         job_id = job_id or str(uuid.uuid4())
         values = {
             "id": texts.storable("job_id", job_id, 36),
-            "job_name": texts.storable("job_name", job_name, 500),
-            "params": texts.storable_json("params", params, self._text_limit),
+            "job_name": texts.storable("job_name", texts.required("job_name", job_name), 500),
+            "params": texts.storable_json(
+                "params", texts.required("params", params), self._text_limit
+            ),
             "workspace": texts.storable("workspace", self._workspace_of_new_job(workspace), 63),
-            "timeout": timeout,
+            "timeout": numbers.storable_timeout(timeout),
             "creator": texts.storable("creator", creator, 255),
             "executor_backend": texts.storable("executor_backend", executor_backend, 255),
             "lock_key": texts.storable("lock_key", lock_key, 255),
             "sealed_environment": sealed_environment,
+            "had_extra_envs": sealed_environment is not None,
             "scoped_permissions": _as_dicts(scoped_permissions),
             "discovered_by": term.holder if term else None,
         }
@@ -212,27 +219,29 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         max_results: int = 100,
         page_token: str | None = None,
     ) -> tuple[list[Job], str | None]:
-        if max_results < 1:
-            raise InvalidJobField("max_results", "has to be at least 1")
+        max_results = numbers.row_limit("max_results", max_results)
         after = search.from_token(page_token)
         if statuses is not None and not statuses:
             return [], None
         wanted = self._visible()
         if workspace is not None:
-            wanted.append(jobs.c.workspace == workspace)
+            wanted.append(jobs.c.workspace == texts.storable("workspace", workspace))
         if creator is not None:
-            wanted.append(jobs.c.creator == creator)
+            wanted.append(jobs.c.creator == texts.storable("creator", creator))
         if begin is not None:
-            wanted.append(jobs.c.creation_time >= begin)
+            wanted.append(jobs.c.creation_time >= numbers.comparable("begin", begin))
         if end is not None:
-            wanted.append(jobs.c.creation_time <= end)
-        ranges = search.ranges(wanted, job_name, statuses)
+            wanted.append(jobs.c.creation_time <= numbers.comparable("end", end))
+        ranges = search.ranges(wanted, texts.storable("job_name", job_name), statuses)
         found, place = self._transactions.read(
             lambda connection: search.page(connection, ranges, params or None, max_results, after)
         )
         return found, search.to_token(place)
 
     def delete_jobs(self, older_than: int = 0, job_ids: list[str] | None = None) -> list[str]:
+        older_than = numbers.comparable("older_than", older_than)
+        if job_ids is not None:
+            job_ids = [each for each in job_ids if texts.is_storable(each)]
         return self._transactions.write(
             lambda connection: retention.delete(
                 connection, self._visible(), older_than, job_ids, self._now
@@ -340,12 +349,11 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
 
         return self._transactions.write(end)
 
-    def abandon(self, claims: Sequence[Claim]) -> int:
+    def abandon(self, claims: Sequence[Claim], *, lost: bool = False) -> int:
+        leave = statements.give_up if lost else statements.abandon
         return sum(
             self._transactions.write_statement(
-                lambda connection, chunk=chunk: (
-                    connection.execute(statements.abandon(chunk, self._now)).rowcount
-                )
+                lambda connection, chunk=chunk: connection.execute(leave(chunk, self._now)).rowcount
             )
             for chunk in _chunks(claims)
         )
@@ -366,7 +374,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
     # The user's verbs
 
     def cancel_job(self, job_id: str) -> Job:
-        which = sqlalchemy.and_(jobs.c.id == job_id, *self._visible())
+        which = sqlalchemy.and_(jobs.c.id == _askable(job_id), *self._visible())
 
         def cancel(connection: Connection) -> Job:
             if connection.execute(statements.cancel(which, self._now)).rowcount == 0:
@@ -448,13 +456,16 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
                 jobs.c.executor_backend,
                 jobs.c.job_name,
                 jobs.c.recovery_count,
+                jobs.c.claimed_by,
+                jobs.c.crashed_at,
+                jobs.c.crashes,
             )
             .where(statements.in_states({transitions.NEEDS_RECOVERY}))
             .order_by(jobs.c.last_update_time, jobs.c.id)
             .limit(limit)
         )
         rows = self._transactions.read(lambda connection: connection.execute(found).all())
-        return [RecoveryCandidate(*row) for row in rows]
+        return [RecoveryCandidate(*row[:-1], crashes.read(row.crashes)) for row in rows]
 
     def reattach(
         self, candidate: RecoveryCandidate, replica_id: str, lease_seconds: float, term: Term
@@ -471,18 +482,21 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         return self._transactions.write(reattach)
 
     def requeue(
-        self, candidate: RecoveryCandidate, term: Term, max_recoveries: int
+        self,
+        candidate: RecoveryCandidate,
+        term: Term,
+        max_recoveries: int,
+        crash: str | None = None,
     ) -> JobUpdateStatus:
         claim = Claim(candidate.job_id, candidate.fence)
-        again = statements.requeue(candidate, term, max_recoveries, self._now)
-        error = (
-            f"The job was recovered {max_recoveries} times already, and its runner or process was "
-            "lost again. It is set aside."
-        )
-        set_aside = statements.set_aside(candidate, error, term, max_recoveries, self._now)
+        handed_over = candidate.crashed_at is None and crash is None
 
         def requeue(connection: Connection) -> JobUpdateStatus:
-            for statement in (again, set_aside):
+            if handed_over:
+                ways = [statements.requeue(candidate, term, self._now)]
+            else:
+                ways = self._after_crash(connection, candidate, term, max_recoveries, crash)
+            for statement in ways:
                 if connection.execute(statement).rowcount == 1:
                     lock_rows.release(connection, claim)
                     return APPLIED
@@ -490,15 +504,61 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
 
         return self._transactions.write(requeue)
 
+    def _after_crash(
+        self,
+        connection: Connection,
+        candidate: RecoveryCandidate,
+        term: Term,
+        most: int,
+        reason: str | None,
+    ) -> list[sqlalchemy.Update]:
+        seen_at = candidate.crashed_at
+        if seen_at is None:
+            seen_at = connection.execute(select(self._now)).scalar_one()
+        history = crashes.one_more(candidate, seen_at, reason)
+        error = crashes.told(candidate.recovery_count + 1, history)
+        stored = crashes.written(history)
+        return [
+            statements.requeue_crashed(candidate, stored, term, most, self._now),
+            statements.set_aside(candidate, stored, error, term, most, self._now),
+        ]
+
     def fail_recovery(
-        self, candidate: RecoveryCandidate, error: str, term: Term
+        self, candidate: RecoveryCandidate, error: str, term: Term, after_seconds: float = 0.0
     ) -> JobUpdateStatus:
         error = texts.repaired(error)
         return self._end(
             Claim(candidate.job_id, candidate.fence),
-            statements.fail_recovery(candidate, error, term, self._now),
+            statements.fail_recovery(candidate, error, term, self._now, _ms(after_seconds)),
             (JobStatus.FAILED, error),
         )
+
+    def is_served(self, backend: str) -> bool:
+        live = statements.live_on(backend, self._now)
+        return self._transactions.read(
+            lambda connection: connection.execute(live).first() is not None
+        )
+
+    def waiting_backends(self) -> list[str]:
+        def walk(connection: Connection) -> list[str]:
+            found: list[str] = []
+            while len(found) < _MOST_BACKENDS:
+                after = found[-1] if found else None
+                step = connection.execute(statements.waiting_backend(after)).scalar_one()
+                if step is None:
+                    break
+                found.append(step)
+            return found
+
+        return self._transactions.read(walk)
+
+    def count_waiting(self, backend: str, limit: int = 1000) -> tuple[int, bool]:
+        count = self._transactions.read(
+            lambda connection: connection.execute(
+                statements.waiting_for(backend, limit)
+            ).scalar_one()
+        )
+        return count, count < limit
 
     def delete_expired(
         self, term: Term, completed_ttl_seconds: float | None = None, limit: int = 1000
@@ -546,7 +606,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         )
 
     def _find(self, connection: Connection, job_id: str, lock: bool = False):
-        row = _read(connection, jobs.c.id == job_id, *self._visible(), lock=lock)
+        row = _read(connection, jobs.c.id == _askable(job_id), *self._visible(), lock=lock)
         if row is None:
             raise JobNotFound(job_id)
         if job_row.status_of(row) is None:
@@ -593,6 +653,13 @@ def _not_running(connection: Connection, claims: Sequence[Claim]) -> dict[Claim,
         if (fence, status) != (claim.fence, JobStatus.RUNNING):
             answer[claim] = status
     return answer
+
+
+def _askable(job_id: str) -> str:
+    # Drivers raise for what no id can be, instead of finding nothing.
+    if not texts.is_storable(job_id):
+        raise JobNotFound(job_id)
+    return job_id
 
 
 def _as_dicts(permissions) -> list[dict[str, Any]] | None:

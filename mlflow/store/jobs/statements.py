@@ -19,6 +19,7 @@ from sqlalchemy import (
     cast,
     delete,
     exists,
+    func,
     insert,
     literal,
     literal_column,
@@ -30,13 +31,13 @@ from sqlalchemy import (
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import lease_rows, transitions
+from mlflow.store.jobs.numbers import LONGEST_SECONDS
 from mlflow.store.jobs.tables import jobs, scheduler_leases
 from mlflow.store.jobs.transitions import Transition
 from mlflow.store.jobs.values import Claim, RecoveryCandidate, Term
 
 # A job may run this much longer than its timeout before it counts as stale.
 OVERRUN = 1.15
-_LONGEST_SECONDS = 1.0e11
 
 
 def in_states(states: Collection[JobStatus]) -> ColumnElement[bool]:
@@ -199,14 +200,19 @@ def stale(now: ColumnElement) -> ColumnElement[bool]:
 def overrun_ms(timeout: ColumnElement) -> ColumnElement:
     """115% of a timeout in seconds, in milliseconds."""
     # I3: one absurd timeout must not make the statement overflow for every other row.
-    bounded = case((timeout > _LONGEST_SECONDS, _LONGEST_SECONDS), (timeout < 0, 0), else_=timeout)
+    bounded = case((timeout > LONGEST_SECONDS, LONGEST_SECONDS), (timeout < 0, 0), else_=timeout)
     return cast(bounded * (OVERRUN * 1000), BigInteger)
 
 
 def sweep(job_ids: Collection[str], term: Term, now: ColumnElement) -> Update:
-    """T9."""
+    """T9. Nobody handed the job over, so its claim counts as lost (I11)."""
     return change(
-        transitions.SWEEP, now, jobs.c.id.in_(job_ids), stale(now), lease_rows.holds(term, now)
+        transitions.SWEEP,
+        now,
+        jobs.c.id.in_(job_ids),
+        stale(now),
+        lease_rows.holds(term, now),
+        crashed_at=now,
     )
 
 
@@ -216,8 +222,13 @@ def swept(limit: int, now: ColumnElement) -> Select:
 
 
 def abandon(claims: Sequence[Claim], now: ColumnElement) -> Update:
-    """T10."""
+    """T10 of work that was stopped in good order."""
     return change(transitions.ABANDON, now, held_by(claims))
+
+
+def give_up(claims: Sequence[Claim], now: ColumnElement) -> Update:
+    """T10 of work that was lost: how it ended is not known (I11)."""
+    return change(transitions.ABANDON, now, held_by(claims), crashed_at=now)
 
 
 def reattach(
@@ -235,10 +246,25 @@ def reattach(
     )
 
 
-def requeue(
-    candidate: RecoveryCandidate, term: Term, max_recoveries: int, now: ColumnElement
+def requeue(candidate: RecoveryCandidate, term: Term, now: ColumnElement) -> Update:
+    """T12 of a job that its last runner handed over, which counts as nothing (I11)."""
+    return change(
+        transitions.REQUEUE,
+        now,
+        held_by([_claim_of(candidate)]),
+        jobs.c.crashed_at.is_(None),
+        lease_rows.holds(term, now),
+    )
+
+
+def requeue_crashed(
+    candidate: RecoveryCandidate,
+    crashes: list[dict[str, Any]],
+    term: Term,
+    max_recoveries: int,
+    now: ColumnElement,
 ) -> Update:
-    """T12, while the job has recoveries left (I11)."""
+    """T12 of a job that was lost, while it has recoveries left (I11)."""
     return change(
         transitions.REQUEUE,
         now,
@@ -246,27 +272,70 @@ def requeue(
         jobs.c.recovery_count < max_recoveries,
         lease_rows.holds(term, now),
         recovery_count=jobs.c.recovery_count + 1,
+        crashes=crashes,
     )
 
 
 def set_aside(
-    candidate: RecoveryCandidate, error: str, term: Term, max_recoveries: int, now: ColumnElement
+    candidate: RecoveryCandidate,
+    crashes: list[dict[str, Any]],
+    error: str,
+    term: Term,
+    max_recoveries: int,
+    now: ColumnElement,
 ) -> Update:
     """T13, of a job whose recoveries are used up (I11)."""
-    return fail_recovery(candidate, error, term, now).where(jobs.c.recovery_count >= max_recoveries)
+    return (
+        fail_recovery(candidate, error, term, now)
+        .where(jobs.c.recovery_count >= max_recoveries)
+        .values(recovery_count=jobs.c.recovery_count + 1, crashes=crashes)
+    )
 
 
 def fail_recovery(
-    candidate: RecoveryCandidate, error: str, term: Term, now: ColumnElement
+    candidate: RecoveryCandidate, error: str, term: Term, now: ColumnElement, after_ms: int = 0
 ) -> Update:
-    """T13."""
+    """T13, once nothing has been heard of the job for so long."""
     return change(
         transitions.FAIL_RECOVERY,
         now,
         held_by([_claim_of(candidate)]),
+        jobs.c.last_update_time <= now - after_ms,
         lease_rows.holds(term, now),
         result=error,
         finished_at=now,
+    )
+
+
+def waiting_backend(after: str | None) -> Select:
+    """The next backend in order that a PENDING row names: a step from one to the next (I10)."""
+    # Not the first in order: MariaDB walks to it from the first row of this state.
+    return select(func.min(jobs.c.executor_backend)).where(
+        in_states({transitions.PENDING}), jobs.c.executor_backend > (after or "")
+    )
+
+
+def waiting_for(backend: str, limit: int) -> Select:
+    """How many PENDING rows name this backend, counted so far."""
+    some = (
+        select(jobs.c.id)
+        .where(in_states({transitions.PENDING}), jobs.c.executor_backend == backend)
+        .limit(limit)
+        .subquery()
+    )
+    return select(func.count()).select_from(some)
+
+
+def live_on(backend: str, now: ColumnElement) -> Select:
+    """A job that runs on this backend under a live lease."""
+    return (
+        select(jobs.c.id)
+        .where(
+            in_states({transitions.RUNNING}),
+            jobs.c.executor_backend == backend,
+            jobs.c.lease_expires_at >= now,
+        )
+        .limit(1)
     )
 
 

@@ -7,6 +7,7 @@ ours alone. Columns of ours are nullable or have a server default: stock code in
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     Integer,
@@ -76,6 +77,9 @@ jobs = Table(
     Column("lock_key", String(255)),
     Column("sealed_environment", LONG_TEXT),
     Column("discovered_by", String(255)),
+    Column("crashed_at", BigInteger),
+    Column("crashes", ReadableJson),
+    Column("had_extra_envs", Boolean),
 )
 
 job_locks = Table(

@@ -17,6 +17,22 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 
 
+def is_storable(value: str) -> bool:
+    """Whether every database can hold this text, or be asked for it."""
+    return isinstance(value, str) and not _UNSTORABLE.search(value)
+
+
+def required(field: str, value: str | None) -> str:
+    """The value itself.
+
+    Raises:
+        InvalidJobField: There is none.
+    """
+    if value is None:
+        raise InvalidJobField(field, "is required")
+    return value
+
+
 def storable(field: str, value: str | None, limit: int | None = None) -> str | None:
     """The value itself, once it is sure that every database takes it.
 
@@ -26,10 +42,12 @@ def storable(field: str, value: str | None, limit: int | None = None) -> str | N
         limit: Most characters that the column takes.
 
     Raises:
-        InvalidJobField: A NUL, a lone surrogate, or too long.
+        InvalidJobField: Not text, a NUL, a lone surrogate, or too long.
     """
     if value is None:
         return None
+    if not isinstance(value, str):
+        raise InvalidJobField(field, "is not text")
     if _UNSTORABLE.search(value):
         raise InvalidJobField(field, "contains a NUL character or a lone surrogate")
     if limit is not None and len(value) > limit:

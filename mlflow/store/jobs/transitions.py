@@ -21,10 +21,18 @@ UNFINISHED = frozenset({PENDING, RUNNING, NEEDS_RECOVERY})
 OWNED = frozenset({RUNNING, NEEDS_RECOVERY})
 TERMINAL = frozenset({SUCCEEDED, FAILED, TIMEOUT, CANCELED})
 
+# Invariant: only a NEEDS_RECOVERY row has this mark, and only if it was not handed over.
+_MARK = frozenset({"crashed_at"})
 _PROGRESS = frozenset({"status_message", "progress", "progress_updated_at"})
-_ENDED = _PROGRESS | {"token_hash", "scoped_permissions", "next_attempt_at", "sealed_environment"}
+_ENDED = _PROGRESS | {
+    "token_hash",
+    "scoped_permissions",
+    "next_attempt_at",
+    "sealed_environment",
+    *_MARK,
+}
 _OVER = _ENDED | {"lease_expires_at"}
-_AGAIN = _PROGRESS | {"result", "lease_expires_at", "token_hash"}
+_AGAIN = _PROGRESS | {"result", "lease_expires_at", "token_hash", *_MARK}
 
 
 @dataclass(frozen=True)
@@ -78,17 +86,17 @@ ABANDON = Transition(
     frozenset({RUNNING}),
     NEEDS_RECOVERY,
     frozenset({"fence"}),
-    frozenset({"lease_expires_at"}),
+    frozenset({"lease_expires_at", *_MARK}),
 )
 REATTACH = Transition(
-    11, "reattach", frozenset({NEEDS_RECOVERY}), RUNNING, frozenset({"fence", "term"})
+    11, "reattach", frozenset({NEEDS_RECOVERY}), RUNNING, frozenset({"fence", "term"}), _MARK
 )
 REQUEUE = Transition(
     12,
     "requeue",
     frozenset({NEEDS_RECOVERY}),
     PENDING,
-    frozenset({"fence", "term", "recoveries_left"}),
+    frozenset({"fence", "term", "recoveries_left", "handed_over"}),
     _AGAIN | {"next_attempt_at"},
 )
 FAIL_RECOVERY = Transition(

@@ -87,11 +87,35 @@ class CheckpointMove:
 
 
 @dataclass(frozen=True)
+class Crash:
+    """One time that the runner or the process of a job was lost.
+
+    Attributes:
+        seen_at: When that was noticed, in epoch milliseconds of the database.
+        replica: Who ran the job.
+        fence: The claim that was lost.
+        reason: What its backend said of it, if it said anything.
+    """
+
+    seen_at: int
+    replica: str | None
+    fence: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class RecoveryCandidate:
-    """A NEEDS_RECOVERY row, as it was when it was read."""
+    """A NEEDS_RECOVERY row, as it was when it was read.
+
+    It stays so while the row is NEEDS_RECOVERY under this fence. `crashed_at` is None where the
+    last runner handed the job over.
+    """
 
     job_id: str
     fence: int
     backend: str | None
     job_name: str
     recovery_count: int
+    claimed_by: str | None = None
+    crashed_at: int | None = None
+    crashes: tuple[Crash, ...] = ()

@@ -1,5 +1,6 @@
 """A real server, driven over HTTP as the built UI drives it."""
 
+import base64
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ START_SECONDS = 120
 JOB_SECONDS = 60
 JOBS = ["add", "fail", "hold", "flaky"]
 
-# What a client of 3.18 finds in a job.
+# What a client of 3.18 finds in a job, and what is added.
 JOB_FIELDS = {
     "job_id",
     "creation_time",
@@ -39,6 +40,8 @@ JOB_FIELDS = {
     "status_message",
     "progress",
     "progress_updated_at",
+    # Not in 3.18.
+    "crashes",
 }
 
 
@@ -345,6 +348,9 @@ def test_a_body_of_another_content_type_is_refused(server, content_type):
         ({"max_results": 10**9}, 422, "max_results"),
         ({"page_token": "never given"}, 400, "page_token"),
         ({"page_token": "\x00"}, 400, "page_token"),
+        ({"page_token": base64.urlsafe_b64encode(b'[1, "\\u0000"]').decode()}, 400, "page_token"),
+        ({"page_token": base64.urlsafe_b64encode(b"[" * 99_999).decode()}, 400, "page_token"),
+        ({"page_token": base64.urlsafe_b64encode(b'[%d, "a"]' % 10**30).decode()}, 400, "page_t"),
         ({"page_token": 7}, 422, "page_token"),
         ({"begin_timestamp": "yesterday"}, 422, "begin_timestamp"),
         ({"begin_timestamp": 10**30}, 422, "begin_timestamp"),
@@ -366,6 +372,7 @@ def test_an_unknown_id_is_a_404_with_a_message(server, job_id):
     for response in (
         requests.get(f"{server.jobs}/{job_id}", timeout=30),
         requests.patch(f"{server.jobs}/cancel/{job_id}", timeout=30),
+        requests.post(f"{server.jobs}/{job_id}/resubmit", timeout=30),
     ):
         assert response.status_code == 404
         assert "not found" in response.json()["detail"]

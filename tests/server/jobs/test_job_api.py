@@ -256,6 +256,40 @@ def test_a_value_that_our_own_store_refuses_hides_neither_its_row_nor_another(
     assert sorted(ids(search(jobs_url))) == sorted([bad, good])
 
 
+def test_an_ended_job_is_submitted_again_by_one_call(store, jobs_url, claim_one, monkeypatch):
+    monkeypatch.setitem(
+        _job_name_to_fn_fullname_map, "optimize_prompts", f"{submitted.__module__}.submitted"
+    )
+    claim = claim_one("optimize_prompts", creator="ann").claim
+    url = f"{jobs_url}/{claim.job_id}/resubmit"
+    refused = requests.post(url, timeout=30)
+    store.fail(claim, "poison")
+
+    answer = requests.post(url, headers={"X-User": "admin"}, timeout=30)
+
+    assert (refused.status_code, answer.status_code) == (400, 200), answer.text
+    again = answer.json()
+    assert (again["status"], again["creator"]) == ("PENDING", "ann")
+    assert again["job_id"] != claim.job_id
+    assert get(f"{jobs_url}/{again['job_id']}") == again
+    assert requests.post(f"{jobs_url}/no-such-id/resubmit", timeout=30).status_code == 404
+
+
+def test_the_crashes_of_a_job_are_shown(store, jobs_url, claim_one, term):
+    claim = claim_one().claim
+    store.abandon([claim], lost=True)
+    [candidate] = store.recovery_candidates()
+    store.requeue(candidate, term, 0, "killed")
+
+    shown = get(f"{jobs_url}/{claim.job_id}")
+
+    assert shown["status"] == "FAILED"
+    assert shown["error_message"].startswith("Its runner or process died once while it ran: on a,")
+    [crash] = shown["crashes"]
+    assert (crash["replica"], crash["fence"], crash["reason"]) == ("a", 1, "killed")
+    assert crash["seen_at"] == candidate.crashed_at
+
+
 def write_elsewhere(store: SqlAlchemyJobStore, text: str) -> str:
     """A job that another release may have written; our own store refuses such texts."""
     job_id = store.create_job(JOB_NAME, "{}").job_id

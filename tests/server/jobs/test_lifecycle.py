@@ -199,6 +199,8 @@ def test_a_wait_that_broke_off_leaves_the_job_to_recovery(job_store, claim_one, 
     job = claim_one()
     run(job, ExecutorStopped(job.claim.job_id))
     assert job_store.get_job(job.claim.job_id).status is JobStatus.NEEDS_RECOVERY
+    [candidate] = job_store.recovery_candidates()
+    assert candidate.crashed_at is not None
     assert ended == [None]
 
 
@@ -281,6 +283,8 @@ def test_at_shutdown_only_a_success_is_recorded(job_store, claim_one, run, endin
     job = claim_one()
     run(job, ending, before=lambda owned_job: owned_job.stop(End.ABANDONED), submit=False)
     assert job_store.get_job(job.claim.job_id).status is status
+    # I11: what is handed over has not crashed.
+    assert all(each.crashed_at is None for each in job_store.recovery_candidates())
 
 
 def test_a_result_waits_until_the_database_takes_it(job_store, claim_one, run, monkeypatch):

@@ -61,9 +61,11 @@ def lead(store: SqlAlchemyJobStore, holder: str = "leader", ttl_seconds: float =
     return term
 
 
-def to_recovery(store: SqlAlchemyJobStore, claimed: ClaimedJob) -> RecoveryCandidate:
+def to_recovery(
+    store: SqlAlchemyJobStore, claimed: ClaimedJob, lost: bool = False
+) -> RecoveryCandidate:
     """Abandon a claimed job and answer what recovery finds."""
-    assert store.abandon([claimed.claim]) == 1
+    assert store.abandon([claimed.claim], lost=lost) == 1
     (candidate,) = store.recovery_candidates()
     return candidate
 

@@ -70,6 +70,29 @@ VERBS = {
     "search by workspace and state": lambda store, term: store.search_jobs(
         workspace="team-1", statuses=[JobStatus.FAILED]
     ),
+    "search by creator": lambda store, term: store.search_jobs(creator="user-1"),
+    "search by a creator of whom there is none": lambda store, term: store.search_jobs(
+        creator="nobody"
+    ),
+    "search of a later page of a creator": lambda store, term: store.search_jobs(
+        creator="user-2",
+        page_token=store.search_jobs(creator="user-2", begin=50_000_000, max_results=50)[1],
+    ),
+    "search by creator and time": lambda store, term: store.search_jobs(
+        creator="user-1", begin=50_000_000, end=90_000_000
+    ),
+    "search by creator and state": lambda store, term: store.search_jobs(
+        creator="user-1", statuses=[JobStatus.PENDING]
+    ),
+    "search by creator and workspace": lambda store, term: store.search_jobs(
+        creator="user-1", workspace="team-1"
+    ),
+    "search by creator and type": lambda store, term: store.search_jobs(
+        creator="user-1", job_name="job-3"
+    ),
+    "backends that jobs wait for": lambda store, term: store.waiting_backends(),
+    "how many wait for a backend": lambda store, term: store.count_waiting("ray", limit=100),
+    "whether a backend is served": lambda store, term: store.is_served("no-such-backend"),
     "retention": lambda store, term: store.delete_expired(term, 1.0, limit=20),
     "retention of what discovery left": lambda store, term: store.delete_expired(term, None),
     "deletion by id": lambda store, term: store.delete_jobs(job_ids=["row-1100007", "row-1100017"]),
@@ -85,9 +108,10 @@ MERGES = {
     "search by rare states",
     "search by type and state",
     "search by workspace and type",
+    "search by creator and type",
 }
 # A page of each of the seven states.
-ALL_STATES = {"search by type", "search by workspace and type"}
+ALL_STATES = {"search by type", "search by workspace and type", "search by creator and type"}
 # Bounded by how many rows are in this state at all, which recovery keeps short.
 SORTS_ONE_STATE = {"recovery candidates", "T12"}
 
@@ -307,6 +331,10 @@ def _rows() -> sqlalchemy.Select:
         ),
         literal("{}").label("params"),
         literal("team-").concat(cast(number % 3, String(20))).label("workspace"),
+        case(
+            (number % 5 == 4, null()),
+            else_=literal("user-").concat(cast(number % 5, String(20))),
+        ).label("creator"),
         status.label("status"),
         literal(0).label("retry_count"),
         (number * 1000).label("last_update_time"),

@@ -47,7 +47,7 @@ def test_the_sweep_takes_a_job_that_runs_longer_than_115_percent_of_its_timeout(
 
 
 def test_an_absurd_timeout_does_not_keep_the_sweep_from_other_jobs(store, clock):
-    create(store, timeout=1.0e300)
+    change_raw(store, create(store).job_id, timeout=1.0e300)
     claim(store)
     stale = claim_one(store).claim
     clock.advance(seconds=LEASE_SECONDS + 1)
@@ -89,7 +89,8 @@ def test_a_candidate_says_what_recovery_has_to_know(store):
 
     assert (candidate.job_id, candidate.fence) == (claimed.claim.job_id, 1)
     assert (candidate.backend, candidate.job_name) == ("local", "job")
-    assert candidate.recovery_count == 0
+    assert (candidate.recovery_count, candidate.claimed_by) == (0, "replica-a")
+    assert (candidate.crashed_at, candidate.crashes) == (None, ())
     assert store.recovery_candidates(limit=0) == []
 
 
@@ -112,7 +113,7 @@ def test_reattach_gives_a_new_fence_and_lease_and_keeps_the_token(store):
 def test_requeue_makes_the_job_claimable_and_counts_apart_from_retries(store):
     claimed = claim_one(store, lock_key="key")
     change_raw(store, claimed.claim.job_id, token_hash="0" * 64)
-    candidate = to_recovery(store, claimed)
+    candidate = to_recovery(store, claimed, lost=True)
 
     assert store.requeue(candidate, lead(store), max_recoveries=3) is APPLIED
 
@@ -135,12 +136,47 @@ def test_a_failed_recovery_ends_the_job_with_its_reason(store):
     assert locks_of(store) == {}
 
 
+def test_a_recovery_can_be_failed_only_after_it_has_waited(store, clock):
+    candidate = to_recovery(store, claim_one(store))
+    term = lead(store, ttl_seconds=3600)
+    clock.advance(seconds=59)
+
+    assert store.fail_recovery(candidate, "nobody has it", term, after_seconds=60) is WRONG_STATE
+    clock.advance(seconds=2)
+    assert store.fail_recovery(candidate, "nobody has it", term, after_seconds=60) is APPLIED
+
+
+def test_a_backend_is_served_while_one_of_its_jobs_runs_under_a_live_lease(store, clock):
+    create(store, executor_backend="local")
+    assert not store.is_served("local")
+    claimed = claim(store).claimed[0].claim
+    assert (store.is_served("local"), store.is_served("ray")) == (True, False)
+    clock.advance(seconds=LEASE_SECONDS + 1)
+    assert not store.is_served("local")
+    store.renew([claimed], LEASE_SECONDS)
+    assert store.is_served("local")
+    store.succeed(claimed, "1")
+    assert not store.is_served("local")
+
+
+def test_the_backends_that_pending_jobs_wait_for_are_known_with_how_many(store):
+    for backend in (None, "local", "ray:b", "ray:a", "ray:b"):
+        create(store, executor_backend=backend)
+    store.cancel_job(create(store, executor_backend="nobody's").job_id)
+
+    assert sorted(store.waiting_backends()) == ["local", "ray:a", "ray:b"]
+    assert store.count_waiting("ray:b") == (2, True)
+    assert store.count_waiting("ray:b", limit=1) == (1, False)
+    assert store.count_waiting("nobody's") == (0, True)
+
+
 RECOVERIES = {
     "T11 reattach": lambda store, candidate, term: store.reattach(
         candidate, "replica-b", LEASE_SECONDS, term
     ),
     "T12 requeue": lambda store, candidate, term: store.requeue(candidate, term, 3),
-    "T12 set aside": lambda store, candidate, term: store.requeue(candidate, term, 0),
+    "T12 after a crash": lambda store, candidate, term: store.requeue(candidate, term, 3, "died"),
+    "T12 set aside": lambda store, candidate, term: store.requeue(candidate, term, 0, "died"),
     "T13 fail": lambda store, candidate, term: store.fail_recovery(candidate, "lost", term),
 }
 recovery = pytest.mark.parametrize("recover", RECOVERIES.values(), ids=RECOVERIES)

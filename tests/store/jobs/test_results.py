@@ -1,6 +1,7 @@
 """How a claim ends: T5, T6, T7, T8, T10, and what each clears, stores and refuses."""
 
 import json
+import math
 
 import pytest
 
@@ -339,6 +340,16 @@ def test_progress_of_a_finalized_job_is_refused(store):
         ("executor_backend", "b" * 256),
         ("lock_key", "k" * 256),
         ("workspace", "w" * 64),
+        ("job_name", None),
+        ("job_name", 5),
+        ("params", None),
+        ("params", {"a": 1}),
+        ("creator", "\ud800"),
+        ("job_id", "a\x00"),
+        *(
+            ("timeout", value)
+            for value in (0, -1.0, math.nan, math.inf, -math.inf, 1.0e300, 10**400, "5", True)
+        ),
     ],
 )
 def test_a_submission_that_cannot_be_stored_is_refused_by_name(store, field, value):

@@ -1,10 +1,12 @@
 """Listing, paging and single reads, also of rows that cannot be read whole."""
 
+import base64
+
 import pytest
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import search
-from mlflow.store.jobs.errors import InvalidJobField
+from mlflow.store.jobs.errors import InvalidJobField, JobNotFound
 from mlflow.store.jobs.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyJobStore
 from mlflow.utils.workspace_context import WorkspaceContext
 from tests.store.jobs.store_factories import change_raw, claim, create
@@ -113,16 +115,76 @@ def test_what_one_page_reads_is_bounded_and_the_next_page_goes_on(store, monkeyp
     assert ids(store.list_jobs(params={"a": 1})) == [wanted]
 
 
-@pytest.mark.parametrize("token", ["?", "bm8=", "WzFd", "W251bGwsICJhIl0=", "é"])
+def token_of(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "?",
+        "bm8=",
+        "WzFd",
+        "W251bGwsICJhIl0=",
+        "é",
+        7,
+        token_of('[1, "\\u0000"]'),
+        token_of('[1, "\\ud800"]'),
+        token_of('[-1, "a"]'),
+        token_of(f'[{2**63}, "a"]'),
+        token_of(f'[{"1" * 5000}, "a"]'),
+        pytest.param(token_of("[" * 100_000 + "]" * 100_000), id="deep"),
+    ],
+)
 def test_a_page_token_of_somebody_else_is_a_client_error(store, token):
     with pytest.raises(InvalidJobField, match="`page_token`") as refused:
         store.search_jobs(page_token=token)
     assert refused.value.get_http_status_code() == 400
 
 
-def test_a_page_without_room_is_a_client_error(store):
+@pytest.mark.parametrize("max_results", [0, -1, 2**31, 10**30, 1.5, "5"])
+def test_a_page_of_an_impossible_size_is_a_client_error(store, max_results):
     with pytest.raises(InvalidJobField, match="`max_results`"):
-        store.search_jobs(max_results=0)
+        store.search_jobs(max_results=max_results)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("job_name", "a\x00"),
+        ("job_name", 5),
+        ("creator", "\ud800"),
+        ("workspace", "a\x00"),
+        ("begin", 10**30),
+        ("begin", "yesterday"),
+        ("end", -(10**30)),
+        ("end", float("nan")),
+    ],
+)
+def test_what_no_database_can_be_asked_for_is_a_client_error(store, field, value):
+    with pytest.raises(InvalidJobField, match=f"`{field}`") as refused:
+        store.search_jobs(**{field: value})
+    assert refused.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize("job_id", ["a\x00", "\ud800", 5, None])
+@pytest.mark.parametrize(
+    "verb",
+    ["get_job", "cancel_job", "start_job", "reset_job", "claim_job", "update_job_progress"],
+)
+def test_an_id_that_no_job_can_have_is_not_found(store, verb, job_id):
+    with pytest.raises(JobNotFound):
+        getattr(store, verb)(job_id)
+
+
+def test_deletion_passes_over_ids_that_no_job_can_have(store):
+    job_id = create(store).job_id
+    store.cancel_job(job_id)
+
+    assert store.delete_jobs(job_ids=["a\x00", "\ud800"]) == []
+    assert store.delete_jobs(job_ids=["a\x00", job_id]) == [job_id]
+    with pytest.raises(InvalidJobField, match="`older_than`"):
+        store.delete_jobs(older_than=10**30)
 
 
 def test_a_row_with_unreadable_json_is_shown_without_it(store):

@@ -29,11 +29,13 @@ OWNERS = {
     "T7": statements.retry(CLAIM, "error", 5, NOW),
     "T8 confirm": statements.confirm_canceled(CLAIM, NOW),
     "T10": statements.abandon([CLAIM], NOW),
+    "T10 of lost work": statements.give_up([CLAIM], NOW),
 }
 RECOVERIES = {
     "T11": statements.reattach(CANDIDATE, "replica", 30, TERM, NOW),
-    "T12": statements.requeue(CANDIDATE, TERM, 3, NOW),
-    "T12 set aside": statements.set_aside(CANDIDATE, "error", TERM, 3, NOW),
+    "T12": statements.requeue(CANDIDATE, TERM, NOW),
+    "T12 after a crash": statements.requeue_crashed(CANDIDATE, None, TERM, 3, NOW),
+    "T12 set aside": statements.set_aside(CANDIDATE, None, "error", TERM, 3, NOW),
     "T13": statements.fail_recovery(CANDIDATE, "error", TERM, NOW),
 }
 OTHERS = {

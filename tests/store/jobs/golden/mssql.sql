@@ -156,13 +156,14 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDI
 
 -- T1 by discovery
 INSERT INTO jobs (status, retry_count, creation_time, last_update_time, id, job_name, params,
-    workspace, timeout, creator, executor_backend, lock_key, sealed_environment, scoped_permissions,
-    discovered_by)
+    workspace, timeout, creator, executor_backend, lock_key, sealed_environment, had_extra_envs,
+    scoped_permissions, discovered_by)
 SELECT :param_1 AS anon_1, :param_2 AS anon_2, (DATEDIFF_BIG(MILLISECOND, '1970-01-01',
     SYSUTCDATETIME()) + :now_ms_2) AS now_ms_1, (DATEDIFF_BIG(MILLISECOND, '1970-01-01',
     SYSUTCDATETIME()) + :now_ms_2) AS now_ms__1, :param_3 AS anon_3, :param_4 AS anon_4, :param_5 AS
     anon_5, :param_6 AS anon_6, :param_7 AS anon_7, :param_8 AS anon_8, :param_9 AS anon_9,
-    :param_10 AS anon_10, :param_11 AS anon_11, :param_12 AS anon_12, :param_13 AS anon_13
+    :param_10 AS anon_10, :param_11 AS anon_11, :param_12 AS anon_12, :param_13 AS anon_13,
+    :param_14 AS anon_14
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
@@ -184,7 +185,8 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
     jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
     jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
-    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs
 FROM jobs
 WHERE jobs.id = :id_1;
 
@@ -196,16 +198,18 @@ AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1;
 
 -- database time
+-- T12 after a crash
+-- T12, set aside
 SELECT (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_2) AS now_ms_1;
 
 -- T1
 INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
     last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
-    discovered_by)
+    discovered_by, had_extra_envs)
 VALUES (:id, (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1), :job_name,
     :params, :workspace, :timeout, :status, :retry_count, (DATEDIFF_BIG(MILLISECOND, '1970-01-01',
     SYSUTCDATETIME()) + :now_ms_1), :creator, :executor_backend, :scoped_permissions, :lock_key,
-    :sealed_environment, :discovered_by);
+    :sealed_environment, :discovered_by, :had_extra_envs);
 
 -- T2, exclusivity lock is free
 -- T3, exclusivity lock is held
@@ -254,7 +258,7 @@ SET status=:status, result=:result, last_update_time=(DATEDIFF_BIG(MILLISECOND, 
     SYSUTCDATETIME()) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
-    sealed_environment=NULL
+    sealed_environment=NULL, crashed_at=NULL
 WHERE jobs.status = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
@@ -272,7 +276,8 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
     jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
     jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
-    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs
 FROM jobs WITH (UPDLOCK, ROWLOCK)
 WHERE jobs.id = :id_1;
 
@@ -296,7 +301,7 @@ SET status=:status, result=:result, last_update_time=(DATEDIFF_BIG(MILLISECOND, 
     SYSUTCDATETIME()) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
-    sealed_environment=NULL
+    sealed_environment=NULL, crashed_at=NULL
 WHERE jobs.status IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
@@ -307,6 +312,7 @@ AND jobs.fence = :fence_1;
 -- T6 time out
 -- T7
 -- T12
+-- T12 after a crash
 -- T12, set aside
 -- T13
 -- T8 confirmed
@@ -347,7 +353,7 @@ SET status=:status, result=NULL, retry_count=(jobs.retry_count + :retry_count_1)
     last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
     lease_expires_at=NULL, status_message=:status_message, progress=NULL, progress_updated_at=NULL,
     token_hash=NULL, next_attempt_at=((DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
-    :now_ms_1) + :param_1)
+    :now_ms_1) + :param_1), crashed_at=NULL
 WHERE jobs.status IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
@@ -355,7 +361,16 @@ AND jobs.fence = :fence_1;
 -- T10
 UPDATE jobs
 SET status=:status, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
-    :now_ms_1), lease_expires_at=NULL
+    :now_ms_1), lease_expires_at=NULL, crashed_at=NULL
+WHERE jobs.status = 1
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1;
+
+-- T10 of lost work
+UPDATE jobs
+SET status=:status, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
+    :now_ms_1), lease_expires_at=NULL, crashed_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
+    SYSUTCDATETIME()) + :now_ms_1)
 WHERE jobs.status = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
@@ -372,7 +387,7 @@ SET status=:status, result=NULL, last_update_time=(DATEDIFF_BIG(MILLISECOND, '19
     SYSUTCDATETIME()) + :now_ms_1), status_message=NULL, progress=NULL, progress_updated_at=NULL,
     token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
-    sealed_environment=NULL
+    sealed_environment=NULL, crashed_at=NULL
 WHERE jobs.status IN (0, 1, 6)
 AND jobs.id = :id_1;
 
@@ -399,7 +414,8 @@ OR jobs.started_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) 
 -- T9
 UPDATE jobs
 SET status=:status, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
-    :now_ms_1), lease_expires_at=NULL
+    :now_ms_1), lease_expires_at=NULL, crashed_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
+    SYSUTCDATETIME()) + :now_ms_1)
 WHERE jobs.status = 1
 AND jobs.id IN (:id_1_1)
 AND (jobs.lease_expires_at IS NULL
@@ -416,7 +432,8 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDI
     '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- recovery candidates
-SELECT TOP 100 jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count
+SELECT TOP 100 jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count,
+    jobs.claimed_by, jobs.crashed_at, jobs.crashes
 FROM jobs
 WHERE jobs.status = 6
 ORDER BY jobs.last_update_time, jobs.id;
@@ -425,7 +442,7 @@ ORDER BY jobs.last_update_time, jobs.id;
 UPDATE jobs
 SET status=:status, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
     :now_ms_1), lease_expires_at=((DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
-    :now_ms_1) + :param_1), fence=(jobs.fence + :fence_1), claimed_by=:claimed_by
+    :now_ms_1) + :param_1), fence=(jobs.fence + :fence_1), claimed_by=:claimed_by, crashed_at=NULL
 WHERE jobs.status = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_2
@@ -443,12 +460,29 @@ SET fence=:fence
 WHERE job_locks.job_id = :job_id_1;
 
 -- T12
+UPDATE jobs
+SET status=:status, result=NULL, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
+    SYSUTCDATETIME()) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
+    progress_updated_at=NULL, token_hash=NULL, next_attempt_at=NULL, crashed_at=NULL
+WHERE jobs.status = 6
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1
+AND jobs.crashed_at IS NULL
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_2
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
+    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+
+-- T12 after a crash
 -- T12, set aside
 UPDATE jobs
 SET status=:status, result=NULL, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
     SYSUTCDATETIME()) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, next_attempt_at=NULL,
-    recovery_count=(jobs.recovery_count + :recovery_count_1)
+    recovery_count=(jobs.recovery_count + :recovery_count_1), crashed_at=NULL, crashes=:crashes
 WHERE jobs.status = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
@@ -467,10 +501,13 @@ SET status=:status, result=:result, last_update_time=(DATEDIFF_BIG(MILLISECOND, 
     SYSUTCDATETIME()) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
-    sealed_environment=NULL
+    recovery_count=(jobs.recovery_count + :recovery_count_1), sealed_environment=NULL,
+    crashed_at=NULL, crashes=:crashes
 WHERE jobs.status = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
+AND jobs.last_update_time <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+    - :param_1
 AND (EXISTS (SELECT 1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
@@ -478,7 +515,7 @@ AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
     '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)))
-AND jobs.recovery_count >= :recovery_count_1;
+AND jobs.recovery_count >= :recovery_count_2;
 
 -- T13
 UPDATE jobs
@@ -486,10 +523,12 @@ SET status=:status, result=:result, last_update_time=(DATEDIFF_BIG(MILLISECOND, 
     SYSUTCDATETIME()) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
-    sealed_environment=NULL
+    sealed_environment=NULL, crashed_at=NULL
 WHERE jobs.status = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
+AND jobs.last_update_time <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+    - :param_1
 AND (EXISTS (SELECT 1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
@@ -565,7 +604,7 @@ SELECT TOP 101 jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.wor
     jobs.status_details, jobs.creator, jobs.executor_backend, jobs.lease_expires_at,
     jobs.status_message, jobs.progress, jobs.progress_updated_at, jobs.token_hash,
     jobs.scoped_permissions, jobs.next_attempt_at, jobs.fence, jobs.started_at, jobs.finished_at,
-    jobs.recovery_count, jobs.lock_key
+    jobs.recovery_count, jobs.lock_key, jobs.crashes, jobs.had_extra_envs
 FROM jobs
 ORDER BY jobs.creation_time, jobs.id;
 
@@ -575,7 +614,7 @@ SELECT TOP 101 jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.wor
     jobs.status_details, jobs.creator, jobs.executor_backend, jobs.lease_expires_at,
     jobs.status_message, jobs.progress, jobs.progress_updated_at, jobs.token_hash,
     jobs.scoped_permissions, jobs.next_attempt_at, jobs.fence, jobs.started_at, jobs.finished_at,
-    jobs.recovery_count, jobs.lock_key
+    jobs.recovery_count, jobs.lock_key, jobs.crashes, jobs.had_extra_envs
 FROM jobs
 WHERE jobs.creation_time >= :creation_time_1
 AND (jobs.creation_time > :creation_time_2
@@ -588,7 +627,7 @@ SELECT TOP 101 jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.wor
     jobs.status_details, jobs.creator, jobs.executor_backend, jobs.lease_expires_at,
     jobs.status_message, jobs.progress, jobs.progress_updated_at, jobs.token_hash,
     jobs.scoped_permissions, jobs.next_attempt_at, jobs.fence, jobs.started_at, jobs.finished_at,
-    jobs.recovery_count, jobs.lock_key
+    jobs.recovery_count, jobs.lock_key, jobs.crashes, jobs.had_extra_envs
 FROM jobs
 JOIN (SELECT anon_2.id AS id
 FROM (SELECT TOP 101 jobs.id AS id

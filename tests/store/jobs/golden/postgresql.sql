@@ -183,16 +183,16 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER);
 
 -- T1 by discovery
 INSERT INTO jobs (status, retry_count, creation_time, last_update_time, id, job_name, params,
-    workspace, timeout, creator, executor_backend, lock_key, sealed_environment, scoped_permissions,
-    discovered_by)
+    workspace, timeout, creator, executor_backend, lock_key, sealed_environment, had_extra_envs,
+    scoped_permissions, discovered_by)
 SELECT :param_1::INTEGER AS anon_1, :param_2::INTEGER AS anon_2, (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms_1,
     (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms__1, :param_3::VARCHAR
     AS anon_3, :param_4::VARCHAR AS anon_4, :param_5::VARCHAR AS anon_5, :param_6::VARCHAR AS
     anon_6, :param_7 AS anon_7, :param_8::VARCHAR AS anon_8, :param_9::VARCHAR AS anon_9,
-    :param_10::VARCHAR AS anon_10, :param_11::VARCHAR AS anon_11, :param_12::JSON AS anon_12,
-    :param_13::VARCHAR AS anon_13
+    :param_10::VARCHAR AS anon_10, :param_11::VARCHAR AS anon_11, :param_12 AS anon_12,
+    :param_13::JSON AS anon_13, :param_14::VARCHAR AS anon_14
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
@@ -214,7 +214,8 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
     jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
     jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
-    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs
 FROM jobs
 WHERE jobs.id = :id_1::VARCHAR;
 
@@ -226,20 +227,22 @@ AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT;
 
 -- database time
+-- T12 after a crash
+-- T12, set aside
 SELECT (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms_1;
 
 -- T1
 INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
     last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
-    discovered_by)
+    discovered_by, had_extra_envs)
 VALUES (:id::VARCHAR, (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :job_name::VARCHAR,
     :params::VARCHAR, :workspace::VARCHAR, :timeout, :status::INTEGER, :retry_count::INTEGER,
     (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :creator::VARCHAR,
     :executor_backend::VARCHAR, :scoped_permissions::JSON, :lock_key::VARCHAR,
-    :sealed_environment::VARCHAR, :discovered_by::VARCHAR);
+    :sealed_environment::VARCHAR, :discovered_by::VARCHAR, :had_extra_envs);
 
 -- T2, exclusivity lock is free
 -- T3, exclusivity lock is held
@@ -289,7 +292,8 @@ SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLO
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
     scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
+    crashed_at=NULL
 WHERE jobs.status = 1
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
@@ -307,7 +311,8 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
     jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
     jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
-    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs
 FROM jobs
 WHERE jobs.id = :id_1::VARCHAR
 FOR UPDATE;
@@ -333,7 +338,8 @@ SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLO
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
     scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
+    crashed_at=NULL
 WHERE jobs.status IN (1, 6)
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
@@ -344,6 +350,7 @@ AND jobs.fence = :fence_1::BIGINT;
 -- T6 time out
 -- T7
 -- T12
+-- T12 after a crash
 -- T12, set aside
 -- T13
 -- T8 confirmed
@@ -385,7 +392,8 @@ SET status=:status::INTEGER, result=NULL, retry_count=(jobs.retry_count + :retry
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     status_message=:status_message::VARCHAR, progress=NULL, progress_updated_at=NULL,
     token_hash=NULL, next_attempt_at=((CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT)
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT),
+    crashed_at=NULL
 WHERE jobs.status IN (1, 6)
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
@@ -393,7 +401,18 @@ AND jobs.fence = :fence_1::BIGINT;
 -- T10
 UPDATE jobs
 SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    crashed_at=NULL
+WHERE jobs.status = 1
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT;
+
+-- T10 of lost work
+UPDATE jobs
+SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    crashed_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
 WHERE jobs.status = 1
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
@@ -410,7 +429,8 @@ SET status=:status::INTEGER, result=NULL, last_update_time=(CAST(FLOOR(EXTRACT(E
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), status_message=NULL,
     progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
     next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
+    crashed_at=NULL
 WHERE jobs.status IN (0, 1, 6)
 AND jobs.id = :id_1::VARCHAR;
 
@@ -440,7 +460,9 @@ LIMIT :param_4::INTEGER;
 -- T9
 UPDATE jobs
 SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    crashed_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
 WHERE jobs.status = 1
 AND jobs.id IN (:id_1_1::VARCHAR)
 AND (jobs.lease_expires_at IS NULL
@@ -459,7 +481,8 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(F
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- recovery candidates
-SELECT jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count
+SELECT jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count,
+    jobs.claimed_by, jobs.crashed_at, jobs.crashes
 FROM jobs
 WHERE jobs.status = 6
 ORDER BY jobs.last_update_time, jobs.id
@@ -471,7 +494,7 @@ SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
     lease_expires_at=((CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT),
-    fence=(jobs.fence + :fence_1::BIGINT), claimed_by=:claimed_by::VARCHAR
+    fence=(jobs.fence + :fence_1::BIGINT), claimed_by=:claimed_by::VARCHAR, crashed_at=NULL
 WHERE jobs.status = 6
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_2::BIGINT
@@ -489,12 +512,31 @@ SET fence=:fence::BIGINT
 WHERE job_locks.job_id = :job_id_1::VARCHAR;
 
 -- T12
+UPDATE jobs
+SET status=:status::INTEGER, result=NULL, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    next_attempt_at=NULL, crashed_at=NULL
+WHERE jobs.status = 6
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT
+AND jobs.crashed_at IS NULL
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_2::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
+
+-- T12 after a crash
 -- T12, set aside
 UPDATE jobs
 SET status=:status::INTEGER, result=NULL, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
-    next_attempt_at=NULL, recovery_count=(jobs.recovery_count + :recovery_count_1::INTEGER)
+    next_attempt_at=NULL, recovery_count=(jobs.recovery_count + :recovery_count_1::INTEGER),
+    crashed_at=NULL, crashes=:crashes::JSON
 WHERE jobs.status = 6
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT
@@ -513,10 +555,14 @@ SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLO
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
     scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
+    recovery_count=(jobs.recovery_count + :recovery_count_1::INTEGER), sealed_environment=NULL,
+    crashed_at=NULL, crashes=:crashes::JSON
 WHERE jobs.status = 6
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT
+AND jobs.last_update_time <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
 AND (EXISTS (SELECT 1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
@@ -524,7 +570,7 @@ AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_2::BIGINT
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)))
-AND jobs.recovery_count >= :recovery_count_1::INTEGER;
+AND jobs.recovery_count >= :recovery_count_2::INTEGER;
 
 -- T13
 UPDATE jobs
@@ -532,10 +578,13 @@ SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLO
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
     scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
+    crashed_at=NULL
 WHERE jobs.status = 6
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT
+AND jobs.last_update_time <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
 AND (EXISTS (SELECT 1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
@@ -616,7 +665,8 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
     jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
     jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
-    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs
 FROM jobs
 ORDER BY jobs.creation_time, jobs.id
 LIMIT :param_1::INTEGER;
@@ -626,7 +676,8 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
     jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
     jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
-    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs
 FROM jobs
 WHERE jobs.creation_time >= :creation_time_1::BIGINT
 AND (jobs.creation_time > :creation_time_2::BIGINT
@@ -639,7 +690,8 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
     jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
     jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
-    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs
 FROM jobs
 JOIN (SELECT anon_2.id AS id
 FROM (SELECT jobs.id AS id

@@ -143,6 +143,7 @@ def _endings(store) -> Iterator[tuple[str, Callable[[ClaimedJob], object]]]:
     yield "T6 time out", lambda one: store.time_out(one.claim, "late")
     yield "T7", lambda one: store.retry(one.claim, "again", 3600.0)
     yield "T10", lambda one: store.abandon([one.claim])
+    yield "T10 of lost work", lambda one: store.abandon([one.claim], lost=True)
     yield "not running", lambda one: store.not_running([one.claim])
     yield "T8 of a running job", lambda one: store.cancel_job(one.claim.job_id)
 
@@ -158,7 +159,8 @@ def _leader(store) -> Iterator[Verb]:
     for title, run in {
         "T11": lambda candidate: store.reattach(candidate, "replica-b", 30, term),
         "T12": lambda candidate: store.requeue(candidate, term, 3),
-        "T12, set aside": lambda candidate: store.requeue(candidate, term, 0),
+        "T12 after a crash": lambda candidate: store.requeue(candidate, term, 3, "died"),
+        "T12, set aside": lambda candidate: store.requeue(candidate, term, 0, "died"),
         "T13": lambda candidate: store.fail_recovery(candidate, "gone", term),
     }.items():
         candidate: RecoveryCandidate = to_recovery(store, claim_one(store))

@@ -35,7 +35,7 @@ class Reference:
         if term and values["lock_key"] and values["lock_key"] in keys:
             return None
         row = Row(**values, **UNOWNED, created=self.now, status=PENDING, owner=None, started=None)
-        row.fence, row.retries, row.recoveries, row.result = 0, 0, 0, None
+        row.fence, row.retries, row.recoveries, row.result, row.lost = 0, 0, 0, None, False
         self.jobs[row.id] = row
         return row.id
 
@@ -95,8 +95,8 @@ class Reference:
         again |= {"status": PENDING, "lease": None, "due": self.now + delay_ms}
         return self.change(claim, OWNED, True, **again)
 
-    def abandon(self, claims):
-        later = {"status": NEEDS_RECOVERY, "lease": None}
+    def abandon(self, claims, lost=False):
+        later = {"status": NEEDS_RECOVERY, "lease": None, "lost": lost}
         return sum(self.change(each, {RUNNING}, **later) is APPLIED for each in claims)
 
     def cancel(self, job_id):
@@ -123,7 +123,7 @@ class Reference:
             for row in running
             if row.lease < self.now or (row.timeout and row.started + overrun(row) < self.now)
         ]
-        return self.abandon(late) if self.leads(term) else 0
+        return self.abandon(late, True) if self.leads(term) else 0
 
     def reattach(self, candidate, replica, lease_ms, term):
         claim = Claim(candidate.job_id, candidate.fence + 1)
@@ -135,11 +135,13 @@ class Reference:
             self.locks[key] = (claim if held.job_id == claim.job_id else held, since)
         return claim
 
-    def requeue(self, candidate, term, most):
-        count = self.jobs[candidate.job_id].recoveries
-        again = {"status": PENDING, "recoveries": count + 1}
-        aside = {"status": FAILED, "result": f"recovered {most} times"}
-        effects = UNOWNED | (again if count < most else aside)
+    def requeue(self, candidate, term, most, crash):
+        row = self.jobs[candidate.job_id]
+        lost = bool(row.lost or crash)
+        died = f"died {row.recoveries + 1} times" if row.recoveries else "died once"
+        aside = {"status": FAILED, "result": died} if lost and row.recoveries >= most else {}
+        again = {"status": PENDING, "recoveries": row.recoveries + lost}
+        effects = UNOWNED | again | aside
         return self.change(candidate, self.recoverable(term), True, **effects)
 
     def fail_recovery(self, candidate, error, term):

@@ -192,14 +192,16 @@ class StoreAndReference(RuleBasedStateMachine):
             lambda: self.reference.retry(claim, error, ms(delay)),
         )
 
-    @rule(claim=claims, is_canceled=st.booleans())
-    def stop(self, claim, is_canceled):
+    @rule(claim=claims, is_canceled=st.booleans(), lost=st.booleans())
+    def stop(self, claim, is_canceled, lost):
         if is_canceled:
             in_store, in_reference = self.store.confirm_canceled, self.reference.confirm_canceled
             self._end(claim, lambda: in_store(claim), lambda: in_reference(claim))
         else:
             in_store, in_reference = self.store.abandon, self.reference.abandon
-            self._end(claim, lambda: in_store([claim]), lambda: in_reference([claim]))
+            self._end(
+                claim, lambda: in_store([claim], lost=lost), lambda: in_reference([claim], lost)
+            )
 
     def _end(self, claim, in_store, in_reference):
         # A runner says how its work ended when it has ended.
@@ -242,7 +244,7 @@ class StoreAndReference(RuleBasedStateMachine):
         target=claims,
         term=any_term,
         after_ticks=st.sampled_from([3, 0]),
-        verb=st.sampled_from(["requeue", "reattach", "fail", None]),
+        verb=st.sampled_from(["requeue", "requeue crashed", "reattach", "fail", None]),
         max_recoveries=st.integers(0, 2),
     )
     def sweep(self, term, after_ticks, verb, max_recoveries):
@@ -264,7 +266,7 @@ class StoreAndReference(RuleBasedStateMachine):
         target=claims,
         data=st.data(),
         term=any_term,
-        verb=st.sampled_from(["requeue", "reattach", "fail"]),
+        verb=st.sampled_from(["requeue", "requeue crashed", "reattach", "fail"]),
         max_recoveries=st.integers(0, 2),
     )
     def recover(self, data, term, verb, max_recoveries):
@@ -276,10 +278,11 @@ class StoreAndReference(RuleBasedStateMachine):
         match verb:
             case None:
                 return None
-            case "requeue":
+            case "requeue" | "requeue crashed":
+                crash = "died" if verb == "requeue crashed" else None
                 answers = (
-                    lambda: store.requeue(candidate, term, max_recoveries),
-                    lambda: reference.requeue(candidate, term, max_recoveries),
+                    lambda: store.requeue(candidate, term, max_recoveries, crash),
+                    lambda: reference.requeue(candidate, term, max_recoveries, crash),
                 )
             case "reattach":
                 answers = (

@@ -1,0 +1,43 @@
+"""A runner that is stopped while it records a success, with the scheduler lease locked too.
+
+    python -m tests.store.jobs.paused_writer DATABASE_URI JOB_ID FENCE IDLE_SECONDS
+
+Prints `holding` before it stops itself, and what became of its writes after it was continued.
+"""
+
+import os
+import signal
+import sys
+
+import sqlalchemy
+
+from mlflow.store.jobs import dialects, lock_rows, tables
+from mlflow.store.jobs.errors import JobStoreUnavailable
+from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
+from mlflow.store.jobs.values import Claim
+
+
+def main(uri: str, job_id: str, fence: str, idle_seconds: str) -> None:
+    dialects._IDLE_TRANSACTION_SECONDS = int(idle_seconds)
+    store = SqlAlchemyJobStore(uri)
+    claim = Claim(job_id, int(fence))
+    release = lock_rows.release
+
+    def stop_once(connection, claim) -> None:
+        lock_rows.release = release
+        lease = sqlalchemy.select(tables.scheduler_leases)
+        connection.execute(dialects.locking(lease, tables.scheduler_leases)).all()
+        print("holding", flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        release(connection, claim)
+
+    lock_rows.release = stop_once
+    try:
+        answer = store.succeed(claim, '"of the zombie"').name
+    except JobStoreUnavailable:
+        answer = "unavailable"
+    print(answer, store.succeed(claim, '"of the zombie"').name, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
