@@ -29,6 +29,7 @@ def _columns():
             sa.Column("lock_key", sa.String(255), nullable=True),
             sa.Column("sealed_environment", _long_text(), nullable=True),
             sa.Column("discovered_by", sa.String(255), nullable=True),
+            sa.Column("issued_token_hash", sa.String(64), nullable=True),
         ],
         "job_locks": [sa.Column("fence", sa.BigInteger(), nullable=True)],
         "scheduler_leases": [

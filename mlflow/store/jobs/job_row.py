@@ -4,7 +4,7 @@ import math
 
 from sqlalchemy import Row
 
-from mlflow.entities._job import Job, JobProgress
+from mlflow.entities._job import Job, JobProgress, JobScopedPermission
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs.tables import jobs
 from mlflow.store.jobs.transitions import SUCCEEDED, TERMINAL
@@ -14,7 +14,7 @@ _STATUS_OF_CODE = {status.to_int(): status for status in JobStatus}
 COLUMNS = [
     column
     for column in jobs.c
-    if column.name not in ("sealed_environment", "discovered_by", "claimed_by")
+    if column.name not in ("sealed_environment", "discovered_by", "claimed_by", "issued_token_hash")
 ]
 
 
@@ -70,6 +70,11 @@ def _count(value) -> int | None:
 
 def _of_type(value, expected):
     return value if isinstance(value, expected) else None
+
+
+def grant(value) -> tuple[JobScopedPermission, ...]:
+    """The permissions of a row as values; what cannot be read grants nothing."""
+    return tuple(JobScopedPermission.from_dict(each) for each in _permissions(value) or [])
 
 
 def _permissions(value) -> list[dict] | None:

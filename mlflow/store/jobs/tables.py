@@ -76,6 +76,8 @@ jobs = Table(
     Column("lock_key", String(255)),
     Column("sealed_environment", LONG_TEXT),
     Column("discovered_by", String(255)),
+    # The last claim's token, of which `token_hash` says that it still opens something.
+    Column("issued_token_hash", String(64)),
 )
 
 job_locks = Table(
