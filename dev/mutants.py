@@ -17,6 +17,7 @@ _OF_INVARIANT = {
     "I5": _OF_STORE + "invariants/test_i05_checkpoint.py",
     "I6": _OF_STORE + "invariants/test_i06_one_leader_acts.py",
     "I7": _OF_STORE + "invariants/test_i07_database_time.py",
+    "I8": _OF_STORE + "invariants/test_i08_job_token.py",
     "I9": _OF_RUNNER + "invariants/test_i09_wakeups_are_hints.py",
     "I10": _OF_STORE + "invariants/test_i10_cost.py",
     "I11": _OF_STORE + "invariants/test_i11_set_aside.py",
@@ -215,13 +216,13 @@ MUTANTS = [
         "the checkpoint moves with a success that happened",
         "sqlalchemy_store",
         "            if connection.execute(statement).rowcount == 0:\n"
-        "                return _refused(connection, claim, outcome)\n"
-        "            lock_rows.release(connection, claim)\n"
+        "                return _refused(connection, owner, outcome)\n"
+        "            _release_locks(connection, owner)\n"
         "            also(connection)\n",
         "            also(connection)\n"
         "            if connection.execute(statement).rowcount == 0:\n"
-        "                return _refused(connection, claim, outcome)\n"
-        "            lock_rows.release(connection, claim)\n",
+        "                return _refused(connection, owner, outcome)\n"
+        "            _release_locks(connection, owner)\n",
     ),
     _store(
         "I6",
@@ -307,6 +308,36 @@ MUTANTS = [
         "sqlalchemy_store",
         "return dialects.now_ms(self.clock_offset_ms)",
         'return sqlalchemy.literal(int(__import__("time").time() * 1000) + self.clock_offset_ms)',
+    ),
+    _store(
+        "I8",
+        "remote work names its live token",
+        "statements",
+        "and_(jobs.c.id == holder.job_id, jobs.c.token_hash == holder.token_hash)",
+        "and_(jobs.c.id == holder.job_id)",
+    ),
+    _store(
+        "I8",
+        "a token ends with every way back to PENDING",
+        "transitions",
+        '_AGAIN = _PROGRESS | {"result", "lease_expires_at", "token_hash"}',
+        '_AGAIN = _PROGRESS | {"result", "lease_expires_at"}',
+    ),
+    _store(
+        "I8",
+        "a token opens something while its claim lives",
+        "sqlalchemy_store",
+        "live = status in transitions.OWNED and job_tokens.same_hash(",
+        "live = job_tokens.same_hash(",
+        "            row.token_hash, holder.token_hash\n        )\n        return TokenJob(",
+        "            row.issued_token_hash, holder.token_hash\n        )\n        return TokenJob(",
+    ),
+    _store(
+        "I8",
+        "a token is of one job",
+        "sqlalchemy_store",
+        "if row is None or not job_tokens.same_hash(row.issued_token_hash, holder.token_hash):",
+        "if row is None:",
     ),
     _runner(
         "I9",

@@ -33,6 +33,7 @@ def _columns():
             sa.Column("crashed_at", sa.BigInteger(), nullable=True),
             sa.Column("crashes", sa.JSON(), nullable=True),
             sa.Column("had_extra_envs", sa.Boolean(), nullable=True),
+            sa.Column("issued_token_hash", sa.String(64), nullable=True),
         ],
         "job_locks": [sa.Column("fence", sa.BigInteger(), nullable=True)],
         "scheduler_leases": [

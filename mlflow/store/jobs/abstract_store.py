@@ -22,8 +22,11 @@ from mlflow.store.jobs.values import (
     JobLock,
     JobUpdateStatus,
     LockKeyFor,
+    Owner,
     RecoveryCandidate,
     Term,
+    TokenHolder,
+    TokenJob,
 )
 from mlflow.utils.annotations import developer_stable
 
@@ -154,6 +157,7 @@ class AbstractJobStore(ABC):
         lock_key_for: LockKeyFor,
         *,
         default_timeout_seconds: float = 3600.0,
+        token_backends: Collection[str | None] = (),
     ) -> ClaimBatch:
         """T2 and T3. Claim due jobs, oldest due first, within each job type's own capacity.
 
@@ -165,6 +169,7 @@ class AbstractJobStore(ABC):
             lock_key_for: Lock key of rows that were stored without one, from name, params and
                 workspace; None means not exclusive.
             default_timeout_seconds: Timeout of lock holders that have none, for lock staleness.
+            token_backends: Backends whose jobs get a job token with the claim (I8).
         """
 
     @abstractmethod
@@ -177,9 +182,11 @@ class AbstractJobStore(ABC):
 
     @abstractmethod
     def succeed(
-        self, claim: Claim, result: str | None, checkpoint: CheckpointMove | None = None
+        self, owner: Owner, result: str | None, checkpoint: CheckpointMove | None = None
     ) -> JobUpdateStatus:
         """T5. Store the result and move the checkpoint in one transaction (I5).
+
+        The owner is the claim, or the holder of its job token.
 
         Raises:
             ResultTooLarge: More than the database takes in one statement.
@@ -187,15 +194,15 @@ class AbstractJobStore(ABC):
         """
 
     @abstractmethod
-    def fail(self, claim: Claim, error: str) -> JobUpdateStatus:
+    def fail(self, owner: Owner, error: str) -> JobUpdateStatus:
         """T6. Store the error; characters that no database takes are replaced."""
 
     @abstractmethod
-    def time_out(self, claim: Claim, error: str | None = None) -> JobUpdateStatus:
+    def time_out(self, owner: Owner, error: str | None = None) -> JobUpdateStatus:
         """T6. As `fail`, with the status TIMEOUT."""
 
     @abstractmethod
-    def retry(self, claim: Claim, error: str, delay_seconds: float) -> JobUpdateStatus:
+    def retry(self, owner: Owner, error: str, delay_seconds: float) -> JobUpdateStatus:
         """T7. Back to PENDING, due after the delay; the error becomes the status message."""
 
     @abstractmethod
@@ -222,6 +229,26 @@ class AbstractJobStore(ABC):
     @abstractmethod
     def release_lock(self, lock: JobLock) -> bool:
         """Give this lock back before its claim ends; False when it was not held any more."""
+
+    # The verbs of remote work, beside `succeed`, `fail`, `time_out` and `retry`
+
+    @abstractmethod
+    def job_of_token(self, holder: TokenHolder) -> TokenJob | None:
+        """The job whose last claim this token was made for; None for any other token."""
+
+    @abstractmethod
+    def report_progress(
+        self,
+        holder: TokenHolder,
+        message: str | None = None,
+        progress: JobProgress | None = None,
+        status_details: dict[str, Any] | None = None,
+    ) -> JobUpdateStatus:
+        """Set what is given and merge the details; CLAIM_LOST unless the token is live (I8).
+
+        Raises:
+            InvalidJobField: Values that are not storable.
+        """
 
     # The user's verbs
 

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Update, select, union_all
 from sqlalchemy.engine import Connection
 
-from mlflow.store.jobs import dialects, lock_rows, statements
+from mlflow.store.jobs import dialects, job_tokens, lock_rows, statements
 from mlflow.store.jobs.tables import jobs
 from mlflow.store.jobs.transitions import CLAIM
 from mlflow.store.jobs.values import Claim, ClaimBatch, ClaimedJob, LockKeyFor
@@ -52,8 +52,9 @@ def claim_batch(
     lock_key_for: LockKeyFor,
     default_timeout_seconds: float,
     now: ColumnElement,
+    token_backends: Collection[str | None] = (),
 ) -> ClaimBatch:
-    """Claim, then take the exclusivity locks of what was claimed, in one transaction."""
+    """Claim, then take locks and issue tokens for what was claimed, in one transaction."""
     free = {name: slots for name, slots in capacity.items() if slots > 0}
     if not free or not backends:
         return ClaimBatch([], [])
@@ -73,8 +74,9 @@ def claim_batch(
             reason = f"Not run: job {holder} holds the exclusivity lock {job.lock_key!r}."
             connection.execute(statements.conflict(job.claim, reason, now))
             canceled.add(job.claim)
+    claimed = [job for job in jobs_in_order if job.claim not in canceled]
     return ClaimBatch(
-        [job for job in jobs_in_order if job.claim not in canceled],
+        _with_tokens(connection, claimed, token_backends),
         [job.claim.job_id for job in jobs_in_order if job.claim in canceled],
     )
 
@@ -201,6 +203,17 @@ def _with_lock_key(connection: Connection, job: ClaimedJob, lock_key_for: LockKe
         return job
     connection.execute(statements.keep_lock_key(job.claim, lock_key))
     return replace(job, lock_key=lock_key)
+
+
+def _with_tokens(
+    connection: Connection, claimed: list[ClaimedJob], backends: Collection[str | None]
+) -> list[ClaimedJob]:
+    tokens = {job.claim: job_tokens.new_token() for job in claimed if job.backend in backends}
+    if not tokens:
+        return claimed
+    hashes = {claim: job_tokens.hash_of(token) for claim, token in tokens.items()}
+    connection.execute(statements.issue_tokens(hashes))
+    return [replace(job, token=tokens.get(job.claim)) for job in claimed]
 
 
 def _lock_order(job: ClaimedJob) -> str:

@@ -4,7 +4,7 @@ import math
 
 from sqlalchemy import Row
 
-from mlflow.entities._job import Job, JobProgress
+from mlflow.entities._job import Job, JobProgress, JobScopedPermission
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import crashes
 from mlflow.store.jobs.tables import jobs
@@ -13,11 +13,15 @@ from mlflow.store.jobs.values import Crash
 
 _STATUS_OF_CODE = {status.to_int(): status for status in JobStatus}
 
-COLUMNS = [
-    column
-    for column in jobs.c
-    if column.name not in ("sealed_environment", "discovered_by", "claimed_by", "crashed_at")
-]
+_OF_NO_ENTITY = {
+    "sealed_environment",
+    "discovered_by",
+    "claimed_by",
+    "crashed_at",
+    "issued_token_hash",
+}
+
+COLUMNS = [column for column in jobs.c if column.name not in _OF_NO_ENTITY]
 
 
 class StoredJob(Job):
@@ -93,6 +97,11 @@ def _count(value) -> int | None:
 
 def _of_type(value, expected):
     return value if isinstance(value, expected) else None
+
+
+def grant(value) -> tuple[JobScopedPermission, ...]:
+    """The permissions of a row as values; what cannot be read grants nothing."""
+    return tuple(JobScopedPermission.from_dict(each) for each in _permissions(value) or [])
 
 
 def _permissions(value) -> list[dict] | None:

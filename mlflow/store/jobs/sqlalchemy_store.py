@@ -24,6 +24,7 @@ from mlflow.store.jobs import (
     crashes,
     dialects,
     job_row,
+    job_tokens,
     lease_rows,
     lock_rows,
     numbers,
@@ -52,8 +53,11 @@ from mlflow.store.jobs.values import (
     JobLock,
     JobUpdateStatus,
     LockKeyFor,
+    Owner,
     RecoveryCandidate,
     Term,
+    TokenHolder,
+    TokenJob,
 )
 from mlflow.utils.uri import extract_db_type_from_uri
 from mlflow.utils.workspace_utils import DEFAULT_WORKSPACE_NAME
@@ -259,6 +263,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         lock_key_for: LockKeyFor,
         *,
         default_timeout_seconds: float = 3600.0,
+        token_backends: Collection[str | None] = (),
     ) -> ClaimBatch:
         return self._transactions.write(
             lambda connection: claims.claim_batch(
@@ -270,6 +275,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
                 lock_key_for,
                 default_timeout_seconds,
                 self._now,
+                token_backends,
             )
         )
 
@@ -297,7 +303,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         return found
 
     def succeed(
-        self, claim: Claim, result: str | None, checkpoint: CheckpointMove | None = None
+        self, owner: Owner, result: str | None, checkpoint: CheckpointMove | None = None
     ) -> JobUpdateStatus:
         result = texts.storable_result(result, self._text_limit)
 
@@ -306,26 +312,28 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
                 checkpoints.move(connection, checkpoint)
 
         return self._end(
-            claim,
-            statements.succeed(claim, result, self._now),
+            owner,
+            statements.succeed(owner, result, self._now),
             (JobStatus.SUCCEEDED, result),
             move_checkpoint,
         )
 
-    def fail(self, claim: Claim, error: str) -> JobUpdateStatus:
+    def fail(self, owner: Owner, error: str) -> JobUpdateStatus:
         error = texts.repaired(error)
-        return self._end(claim, statements.fail(claim, error, self._now), (JobStatus.FAILED, error))
+        return self._end(owner, statements.fail(owner, error, self._now), (JobStatus.FAILED, error))
 
-    def time_out(self, claim: Claim, error: str | None = None) -> JobUpdateStatus:
+    def time_out(self, owner: Owner, error: str | None = None) -> JobUpdateStatus:
         error = None if error is None else texts.repaired(error)
         return self._end(
-            claim, statements.time_out(claim, error, self._now), (JobStatus.TIMEOUT, error)
+            owner, statements.time_out(owner, error, self._now), (JobStatus.TIMEOUT, error)
         )
 
-    def retry(self, claim: Claim, error: str, delay_seconds: float) -> JobUpdateStatus:
+    def retry(self, owner: Owner, error: str, delay_seconds: float) -> JobUpdateStatus:
         message = texts.shortened(error)
+        # Remote work repeats a report whose answer it did not get; a runner does not.
+        again = (JobStatus.PENDING, None) if isinstance(owner, TokenHolder) else None
         return self._end(
-            claim, statements.retry(claim, message, _ms(delay_seconds), self._now), None
+            owner, statements.retry(owner, message, _ms(delay_seconds), self._now), again
         )
 
     def confirm_canceled(self, claim: Claim) -> JobUpdateStatus:
@@ -333,7 +341,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
 
     def _end(
         self,
-        claim: Claim,
+        owner: Owner,
         statement: sqlalchemy.Update,
         outcome: tuple[JobStatus, str | None] | None,
         also: Callable[[Connection], None] = lambda connection: None,
@@ -342,8 +350,8 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
 
         def end(connection: Connection) -> JobUpdateStatus:
             if connection.execute(statement).rowcount == 0:
-                return _refused(connection, claim, outcome)
-            lock_rows.release(connection, claim)
+                return _refused(connection, owner, outcome)
+            _release_locks(connection, owner)
             also(connection)
             return APPLIED
 
@@ -371,6 +379,59 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
     def release_lock(self, lock: JobLock) -> bool:
         return self._changes_one(lock_rows.release_one(lock))
 
+    # The verbs of remote work, beside `succeed`, `fail`, `time_out` and `retry`
+
+    def job_of_token(self, holder: TokenHolder) -> TokenJob | None:
+        found = select(
+            jobs.c.status,
+            jobs.c.workspace,
+            jobs.c.creator,
+            jobs.c.retry_count,
+            jobs.c.token_hash,
+            jobs.c.issued_token_hash,
+            jobs.c.scoped_permissions,
+        ).where(jobs.c.id == holder.job_id)
+        row = self._transactions.read(lambda connection: connection.execute(found).one_or_none())
+        if row is None or not job_tokens.same_hash(row.issued_token_hash, holder.token_hash):
+            return None
+        status = job_row.status_of(row)
+        live = status in transitions.OWNED and job_tokens.same_hash(
+            row.token_hash, holder.token_hash
+        )
+        return TokenJob(
+            holder,
+            row.workspace,
+            row.creator,
+            status,
+            row.retry_count,
+            live,
+            job_row.grant(row.scoped_permissions) if live else (),
+        )
+
+    def report_progress(
+        self,
+        holder: TokenHolder,
+        message: str | None = None,
+        progress: JobProgress | None = None,
+        status_details: dict[str, Any] | None = None,
+    ) -> JobUpdateStatus:
+        effects = self._progress_effects(message, progress)
+        if status_details is not None:
+            texts.storable_tree("status_details", status_details)
+
+        def report(connection: Connection) -> JobUpdateStatus:
+            if status_details is not None:
+                stored = connection.execute(
+                    dialects.locking(
+                        select(jobs.c.status_details).where(jobs.c.id == holder.job_id), jobs
+                    )
+                ).scalar_one_or_none()
+                effects["status_details"] = _merged(stored, status_details)
+            statement = statements.report_progress(holder, effects, self._now)
+            return APPLIED if connection.execute(statement).rowcount == 1 else CLAIM_LOST
+
+        return self._transactions.write(report)
+
     # The user's verbs
 
     def cancel_job(self, job_id: str) -> Job:
@@ -393,9 +454,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         texts.storable_tree("status_details", status_details)
 
         def merge(row) -> dict[str, Any]:
-            stored = row.status_details if isinstance(row.status_details, dict) else {}
-            merged = {**stored, **status_details}
-            return {"status_details": texts.storable_tree("status_details", merged)}
+            return {"status_details": _merged(row.status_details, status_details)}
 
         return self._report(job_id, fence, merge)
 
@@ -406,13 +465,19 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         progress: JobProgress | None = None,
         fence: int | None = None,
     ) -> JobUpdateStatus:
+        effects = self._progress_effects(message, progress)
+        return self._report(job_id, fence, lambda row: effects)
+
+    def _progress_effects(
+        self, message: str | None, progress: JobProgress | dict[str, Any] | None
+    ) -> dict[str, Any]:
         effects: dict[str, Any] = {"progress_updated_at": self._now}
         if message is not None:
             effects["status_message"] = texts.storable_message("message", message)
         if progress is not None:
             tree = progress if isinstance(progress, dict) else progress.to_dict()
             effects["progress"] = texts.storable_tree("progress", tree)
-        return self._report(job_id, fence, lambda row: effects)
+        return effects
 
     def _report(
         self, job_id: str, fence: int | None, effects_on: Callable[[Any], dict[str, Any]]
@@ -626,18 +691,38 @@ def _holds(connection: Connection, term: Term, now: ColumnElement) -> bool:
     return connection.execute(found).first() is not None
 
 
+def _release_locks(connection: Connection, owner: Owner) -> None:
+    if isinstance(owner, TokenHolder):
+        lock_rows.release_unowned(connection, owner.job_id)
+    else:
+        lock_rows.release(connection, owner)
+
+
+def _merged(stored: Any, status_details: dict[str, Any]) -> dict[str, Any]:
+    merged = {**(stored if isinstance(stored, dict) else {}), **status_details}
+    return texts.storable_tree("status_details", merged)
+
+
 def _refused(
-    connection: Connection, claim: Claim, outcome: tuple[JobStatus, str | None] | None
+    connection: Connection, owner: Owner, outcome: tuple[JobStatus, str | None] | None
 ) -> JobUpdateStatus:
-    """Why a write under this claim matched no row."""
+    """Why a write of this owner matched no row."""
     row = connection.execute(
-        select(jobs.c.status, jobs.c.fence, jobs.c.result).where(jobs.c.id == claim.job_id)
+        select(jobs.c.status, jobs.c.fence, jobs.c.issued_token_hash, jobs.c.result).where(
+            jobs.c.id == owner.job_id
+        )
     ).one_or_none()
-    if row is None or row.fence != claim.fence:
+    if row is None or not _was_owner(row, owner):
         return CLAIM_LOST
     if outcome == (job_row.status_of(row), row.result):
         return APPLIED
     return WRONG_STATE
+
+
+def _was_owner(row, owner: Owner) -> bool:
+    if isinstance(owner, TokenHolder):
+        return job_tokens.same_hash(row.issued_token_hash, owner.token_hash)
+    return row.fence == owner.fence
 
 
 def _not_running(connection: Connection, claims: Sequence[Claim]) -> dict[Claim, JobStatus | None]:

@@ -4,7 +4,7 @@ A function here has the name of its transition's verb, takes the values it write
 database's time, and answers a statement whose row count says whether the transition happened.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -34,7 +34,7 @@ from mlflow.store.jobs import lease_rows, transitions
 from mlflow.store.jobs.numbers import LONGEST_SECONDS
 from mlflow.store.jobs.tables import jobs, scheduler_leases
 from mlflow.store.jobs.transitions import Transition
-from mlflow.store.jobs.values import Claim, RecoveryCandidate, Term
+from mlflow.store.jobs.values import Claim, Owner, RecoveryCandidate, Term, TokenHolder
 
 # A job may run this much longer than its timeout before it counts as stale.
 OVERRUN = 1.15
@@ -49,6 +49,16 @@ def in_states(states: Collection[JobStatus]) -> ColumnElement[bool]:
 def held_by(claims: Iterable[Claim]) -> ColumnElement[bool]:
     """The row is under one of these fences (I1)."""
     return or_(*(and_(jobs.c.id == each.job_id, jobs.c.fence == each.fence) for each in claims))
+
+
+def shown_by(holder: TokenHolder) -> ColumnElement[bool]:
+    """The row's live token is the holder's (I8): as good as the fence, and ends with it."""
+    return and_(jobs.c.id == holder.job_id, jobs.c.token_hash == holder.token_hash)
+
+
+def owned_by(owner: Owner) -> ColumnElement[bool]:
+    """The row is this owner's: the runner's by its fence, remote work's by its token."""
+    return shown_by(owner) if isinstance(owner, TokenHolder) else held_by([owner])
 
 
 def change(
@@ -123,6 +133,17 @@ def claim(which: ColumnElement[bool], replica_id: str, lease_ms: int, now: Colum
     )
 
 
+def issue_tokens(hashes: Mapping[Claim, str]) -> Update:
+    """The rest of T2 for remote backends: each claimed row is given the hash of its token (I8)."""
+    by_id = {claim.job_id: token_hash for claim, token_hash in hashes.items()}
+    token_hash = case(by_id, value=jobs.c.id)
+    return (
+        update(jobs)
+        .where(in_states({transitions.CLAIM.enters}), held_by(hashes))
+        .values(token_hash=token_hash, issued_token_hash=token_hash)
+    )
+
+
 def conflict(claim: Claim, reason: str, now: ColumnElement) -> Update:
     """T3. The exclusivity lock is held, so this job is not run."""
     return change(transitions.CONFLICT, now, held_by([claim]), result=reason, finished_at=now)
@@ -142,19 +163,19 @@ def renew(claims: Sequence[Claim], lease_ms: int, now: ColumnElement) -> Update:
     )
 
 
-def succeed(claim: Claim, result: str | None, now: ColumnElement) -> Update:
+def succeed(owner: Owner, result: str | None, now: ColumnElement) -> Update:
     """T5."""
-    return change(transitions.SUCCEED, now, held_by([claim]), result=result, finished_at=now)
+    return change(transitions.SUCCEED, now, owned_by(owner), result=result, finished_at=now)
 
 
-def fail(claim: Claim, error: str | None, now: ColumnElement) -> Update:
+def fail(owner: Owner, error: str | None, now: ColumnElement) -> Update:
     """T6."""
-    return change(transitions.FAIL, now, held_by([claim]), result=error, finished_at=now)
+    return change(transitions.FAIL, now, owned_by(owner), result=error, finished_at=now)
 
 
-def time_out(claim: Claim, error: str | None, now: ColumnElement) -> Update:
+def time_out(owner: Owner, error: str | None, now: ColumnElement) -> Update:
     """T6, with its own status."""
-    return change(transitions.TIME_OUT, now, held_by([claim]), result=error, finished_at=now)
+    return change(transitions.TIME_OUT, now, owned_by(owner), result=error, finished_at=now)
 
 
 def end_overrun(*which: ColumnElement[bool], reason: str, now: ColumnElement) -> Update:
@@ -162,15 +183,24 @@ def end_overrun(*which: ColumnElement[bool], reason: str, now: ColumnElement) ->
     return change(transitions.TIME_OUT, now, *which, result=reason, finished_at=now)
 
 
-def retry(claim: Claim, message: str, delay_ms: int, now: ColumnElement) -> Update:
+def retry(owner: Owner, message: str, delay_ms: int, now: ColumnElement) -> Update:
     """T7."""
     return change(
         transitions.RETRY,
         now,
-        held_by([claim]),
+        owned_by(owner),
         retry_count=jobs.c.retry_count + 1,
         next_attempt_at=now + delay_ms,
         status_message=message,
+    )
+
+
+def report_progress(holder: TokenHolder, values: dict[str, Any], now: ColumnElement) -> Update:
+    """What remote work says of itself while its claim lives (I8)."""
+    return (
+        update(jobs)
+        .where(in_states(transitions.OWNED), shown_by(holder))
+        .values(last_update_time=now, **values)
     )
 
 

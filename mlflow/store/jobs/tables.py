@@ -80,6 +80,8 @@ jobs = Table(
     Column("crashed_at", BigInteger),
     Column("crashes", ReadableJson),
     Column("had_extra_envs", Boolean),
+    # The last claim's token, of which `token_hash` says that it still opens something.
+    Column("issued_token_hash", String(64)),
 )
 
 job_locks = Table(

@@ -48,7 +48,15 @@ class Transition:
 
 
 CREATE = Transition(1, "create", frozenset(), PENDING, frozenset({"term"}))
-CLAIM = Transition(2, "claim", frozenset({PENDING}), RUNNING, frozenset({"due", "capacity"}))
+CLAIM = Transition(
+    2,
+    "claim",
+    frozenset({PENDING}),
+    RUNNING,
+    frozenset({"due", "capacity"}),
+    # I8: a token is of one claim, whoever wrote the row before.
+    frozenset({"token_hash", "issued_token_hash"}),
+)
 CONFLICT = Transition(
     3,
     "conflict",

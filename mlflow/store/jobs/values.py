@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from mlflow.entities._job import JobScopedPermission
+from mlflow.entities._job_status import JobStatus
+
 # Lock key of a job from its name, params and workspace; None means that it is not exclusive.
 LockKeyFor = Callable[[str, dict[str, Any], str], str | None]
 
@@ -31,8 +34,25 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class TokenHolder:
+    """Who has the job token of this hash: the proof of a remote workload, which knows no fence.
+
+    It ends with the claim that it was made for (I8).
+    """
+
+    job_id: str
+    token_hash: str = field(repr=False)
+
+
+Owner = Claim | TokenHolder
+
+
+@dataclass(frozen=True)
 class ClaimedJob:
-    """A claim with all that is needed to run the job. `timeout` is in seconds."""
+    """A claim with all that is needed to run the job. `timeout` is in seconds.
+
+    `token` is the job token, where the backend asks for one; it is kept nowhere else.
+    """
 
     claim: Claim
     job_name: str
@@ -45,6 +65,36 @@ class ClaimedJob:
     recovery_count: int
     sealed_environment: str | None = field(repr=False)
     lock_key: str | None
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class TokenJob:
+    """The job whose last claim a token was made for, as it is at this moment.
+
+    Attributes:
+        holder: Who showed the token.
+        workspace: The only workspace in which the token opens anything.
+        creator: The user for whom the job runs.
+        status: Its state.
+        retry_count: How often it was retried before.
+        live: Whether that claim lives. A token of an ended claim opens nothing (I8), and only
+            lets its holder repeat the report with which the claim ended.
+        permissions: What the token opens; nothing unless it is live.
+    """
+
+    holder: TokenHolder
+    workspace: str
+    creator: str | None
+    status: JobStatus | None
+    retry_count: int
+    live: bool
+    permissions: tuple[JobScopedPermission, ...]
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.holder.job_id
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from sqlalchemy import BigInteger, String, case, cast, func, literal, literal_co
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import tables
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
-from mlflow.store.jobs.values import Claim, Term
+from mlflow.store.jobs.values import Claim, Term, TokenHolder
 from tests.store.jobs.store_factories import claim, lead
 
 CAPPED = 100_000
@@ -39,6 +39,9 @@ VERBS = {
     "T4 renewal": lambda store, term: store.renew(running(), 30),
     "not running": lambda store, term: store.not_running(running()),
     "T5": lambda store, term: store.succeed(running()[0], "1"),
+    "job of a token": lambda store, term: store.job_of_token(remote()),
+    "T5 by token": lambda store, term: store.succeed(remote(), "1"),
+    "progress by token": lambda store, term: store.report_progress(remote(), "half"),
     "T7": lambda store, term: store.retry(running()[1], "again", 1),
     "T8": lambda store, term: store.cancel_job("row-1100100"),
     "T9 sweep": lambda store, term: store.sweep(term, limit=20),
@@ -114,6 +117,10 @@ MERGES = {
 ALL_STATES = {"search by type", "search by workspace and type", "search by creator and type"}
 # Bounded by how many rows are in this state at all, which recovery keeps short.
 SORTS_ONE_STATE = {"recovery candidates", "T12"}
+
+
+def remote() -> TokenHolder:
+    return TokenHolder(running()[0].job_id, "0" * 64)
 
 
 def running() -> list[Claim]:

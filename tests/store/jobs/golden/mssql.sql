@@ -80,8 +80,9 @@ ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creati
 ORDER BY anon_8.due_at, anon_8.id) AS anon_7) UPDATE jobs
 SET status=:status, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
     :now_ms_1), lease_expires_at=((DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
-    :now_ms_1) + :param_1), fence=(jobs.fence + :fence_1), claimed_by=:claimed_by,
-    started_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+    :now_ms_1) + :param_1), token_hash=NULL, fence=(jobs.fence + :fence_1), claimed_by=:claimed_by,
+    started_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
+    issued_token_hash=NULL
 OUTPUT inserted.id, inserted.fence, inserted.job_name, inserted.params, inserted.timeout,
     inserted.workspace, inserted.executor_backend, inserted.creator, inserted.retry_count,
     inserted.recovery_count, inserted.sealed_environment, inserted.lock_key, inserted.creation_time,
@@ -343,7 +344,8 @@ FROM experiments
 WHERE experiments.experiment_id = :experiment_id_1;
 
 -- T5 that comes too late
-SELECT jobs.status, jobs.fence, jobs.result
+-- T5 by token, again
+SELECT jobs.status, jobs.fence, jobs.issued_token_hash, jobs.result
 FROM jobs
 WHERE jobs.id = :id_1;
 
@@ -392,6 +394,7 @@ WHERE jobs.status IN (0, 1, 6)
 AND jobs.id = :id_1;
 
 -- T8 of a running job
+-- T5 by token
 -- T8 of a waiting job
 DELETE
 FROM job_locks
@@ -400,6 +403,55 @@ AND NOT (EXISTS (SELECT 1
 FROM jobs
 WHERE jobs.id = :id_1
 AND jobs.lease_expires_at IS NOT NULL));
+
+-- T2, the token of a remote backend
+UPDATE jobs
+SET token_hash=CASE jobs.id WHEN :param_1 THEN :param_2 END, issued_token_hash=CASE jobs.id WHEN
+    :param_1 THEN :param_2 END
+WHERE jobs.status = 1
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1;
+
+-- job of a token
+SELECT jobs.status, jobs.workspace, jobs.retry_count, jobs.token_hash, jobs.issued_token_hash,
+    jobs.scoped_permissions
+FROM jobs
+WHERE jobs.id = :id_1;
+
+-- progress by token
+UPDATE jobs
+SET last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
+    status_message=:status_message, progress_updated_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
+    SYSUTCDATETIME()) + :now_ms_2)
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1
+AND jobs.token_hash = :token_hash_1;
+
+-- status details by token
+SELECT jobs.status_details
+FROM jobs WITH (UPDLOCK, ROWLOCK)
+WHERE jobs.id = :id_1;
+
+-- status details by token
+UPDATE jobs
+SET last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
+    status_details=:status_details, progress_updated_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
+    SYSUTCDATETIME()) + :now_ms_2)
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1
+AND jobs.token_hash = :token_hash_1;
+
+-- T5 by token
+-- T5 by token, again
+UPDATE jobs
+SET status=:status, result=:result, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
+    SYSUTCDATETIME()) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
+    progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
+    finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
+    sealed_environment=NULL
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1
+AND jobs.token_hash = :token_hash_1;
 
 -- T9
 SELECT TOP 10 jobs.id

@@ -102,9 +102,9 @@ SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
     lease_expires_at=((CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT),
-    fence=(jobs.fence + :fence_1::BIGINT), claimed_by=:claimed_by::VARCHAR,
+    token_hash=NULL, fence=(jobs.fence + :fence_1::BIGINT), claimed_by=:claimed_by::VARCHAR,
     started_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), issued_token_hash=NULL
 WHERE jobs.status = 0
 AND jobs.id IN (SELECT due_rows.id
 FROM due_rows)
@@ -381,7 +381,8 @@ FROM experiments
 WHERE experiments.experiment_id = :experiment_id_1::INTEGER;
 
 -- T5 that comes too late
-SELECT jobs.status, jobs.fence, jobs.result
+-- T5 by token, again
+SELECT jobs.status, jobs.fence, jobs.issued_token_hash, jobs.result
 FROM jobs
 WHERE jobs.id = :id_1::VARCHAR;
 
@@ -435,6 +436,7 @@ WHERE jobs.status IN (0, 1, 6)
 AND jobs.id = :id_1::VARCHAR;
 
 -- T8 of a running job
+-- T5 by token
 -- T8 of a waiting job
 DELETE
 FROM job_locks
@@ -443,6 +445,58 @@ AND NOT (EXISTS (SELECT 1
 FROM jobs
 WHERE jobs.id = :id_1::VARCHAR
 AND jobs.lease_expires_at IS NOT NULL));
+
+-- T2, the token of a remote backend
+UPDATE jobs
+SET token_hash=CASE jobs.id WHEN :param_1::VARCHAR THEN :param_2::VARCHAR END,
+    issued_token_hash=CASE jobs.id WHEN :param_1::VARCHAR THEN :param_2::VARCHAR END
+WHERE jobs.status = 1
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT;
+
+-- job of a token
+SELECT jobs.status, jobs.workspace, jobs.retry_count, jobs.token_hash, jobs.issued_token_hash,
+    jobs.scoped_permissions
+FROM jobs
+WHERE jobs.id = :id_1::VARCHAR;
+
+-- progress by token
+UPDATE jobs
+SET last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
+    status_message=:status_message::VARCHAR, progress_updated_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER)
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1::VARCHAR
+AND jobs.token_hash = :token_hash_1::VARCHAR;
+
+-- status details by token
+SELECT jobs.status_details
+FROM jobs
+WHERE jobs.id = :id_1::VARCHAR
+FOR UPDATE;
+
+-- status details by token
+UPDATE jobs
+SET last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
+    status_details=:status_details::JSON, progress_updated_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER)
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1::VARCHAR
+AND jobs.token_hash = :token_hash_1::VARCHAR;
+
+-- T5 by token
+-- T5 by token, again
+UPDATE jobs
+SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1::VARCHAR
+AND jobs.token_hash = :token_hash_1::VARCHAR;
 
 -- T9
 SELECT jobs.id

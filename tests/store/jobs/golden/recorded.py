@@ -20,8 +20,15 @@ from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import claims, statements, tables
 from mlflow.store.jobs.dialects import now_ms
+from mlflow.store.jobs.job_tokens import hash_of
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
-from mlflow.store.jobs.values import CheckpointMove, Claim, ClaimedJob, RecoveryCandidate
+from mlflow.store.jobs.values import (
+    CheckpointMove,
+    Claim,
+    ClaimedJob,
+    RecoveryCandidate,
+    TokenHolder,
+)
 from tests.store.jobs.store_factories import (
     change_raw,
     claim,
@@ -130,6 +137,7 @@ def _owner(store) -> Iterator[Verb]:
     for title, run in _endings(store):
         one = claim_one(store)
         yield title, lambda one=one, run=run: run(one)
+    yield from _remote_work(store)
     overrun = claim_one(store, lock_key="slow", timeout=1.0)
     change_raw(store, overrun.claim.job_id, started_at=1)
     with store.engine.begin() as connection:
@@ -146,6 +154,27 @@ def _endings(store) -> Iterator[tuple[str, Callable[[ClaimedJob], object]]]:
     yield "T10 of lost work", lambda one: store.abandon([one.claim], lost=True)
     yield "not running", lambda one: store.not_running([one.claim])
     yield "T8 of a running job", lambda one: store.cancel_job(one.claim.job_id)
+
+
+def _remote_work(store) -> Iterator[Verb]:
+    create(store, job_id="remote")
+    holder = SimpleNamespace()
+
+    def take_token():
+        (job,) = store.claim_batch(
+            "replica-a", [None], {"job": 1}, 30, lambda *_: None, token_backends=[None]
+        ).claimed
+        holder.of = TokenHolder("remote", hash_of(job.token))
+
+    yield "T2, the token of a remote backend", take_token
+    yield "job of a token", lambda: store.job_of_token(holder.of)
+    yield "progress by token", lambda: store.report_progress(holder.of, "half")
+    yield (
+        "status details by token",
+        lambda: store.report_progress(holder.of, status_details={"a": 1}),
+    )
+    yield "T5 by token", lambda: store.succeed(holder.of, "1")
+    yield "T5 by token, again", lambda: store.succeed(holder.of, "1")
 
 
 def _leader(store) -> Iterator[Verb]:

@@ -92,9 +92,9 @@ ORDER BY anon_8.due_at, anon_8.id
 LIMIT :param_20 OFFSET :param_21) AS anon_7) UPDATE jobs
 SET status=:status, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS
     INTEGER) + :now_ms_1), lease_expires_at=((CAST(ROUND((julianday('now') - 2440587.5) *
-    86400000.0) AS INTEGER) + :now_ms_1) + :param_1), fence=(jobs.fence + :fence_1),
-    claimed_by=:claimed_by, started_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS
-    INTEGER) + :now_ms_1)
+    86400000.0) AS INTEGER) + :now_ms_1) + :param_1), token_hash=NULL, fence=(jobs.fence +
+    :fence_1), claimed_by=:claimed_by, started_at=(CAST(ROUND((julianday('now') - 2440587.5) *
+    86400000.0) AS INTEGER) + :now_ms_1), issued_token_hash=NULL
 WHERE jobs.status = 0
 AND jobs.id IN (SELECT due_rows.id
 FROM due_rows)
@@ -346,7 +346,8 @@ FROM experiments
 WHERE experiments.experiment_id = :experiment_id_1;
 
 -- T5 that comes too late
-SELECT jobs.status, jobs.fence, jobs.result
+-- T5 by token, again
+SELECT jobs.status, jobs.fence, jobs.issued_token_hash, jobs.result
 FROM jobs
 WHERE jobs.id = :id_1;
 
@@ -395,6 +396,7 @@ WHERE jobs.status IN (0, 1, 6)
 AND jobs.id = :id_1;
 
 -- T8 of a running job
+-- T5 by token
 -- T8 of a waiting job
 DELETE
 FROM job_locks
@@ -403,6 +405,55 @@ AND NOT (EXISTS (SELECT 1
 FROM jobs
 WHERE jobs.id = :id_1
 AND jobs.lease_expires_at IS NOT NULL));
+
+-- T2, the token of a remote backend
+UPDATE jobs
+SET token_hash=CASE jobs.id WHEN :param_1 THEN :param_2 END, issued_token_hash=CASE jobs.id WHEN
+    :param_1 THEN :param_2 END
+WHERE jobs.status = 1
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1;
+
+-- job of a token
+SELECT jobs.status, jobs.workspace, jobs.retry_count, jobs.token_hash, jobs.issued_token_hash,
+    jobs.scoped_permissions
+FROM jobs
+WHERE jobs.id = :id_1;
+
+-- progress by token
+UPDATE jobs
+SET last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1), status_message=:status_message, progress_updated_at=(CAST(ROUND((julianday('now') -
+    2440587.5) * 86400000.0) AS INTEGER) + :now_ms_2)
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1
+AND jobs.token_hash = :token_hash_1;
+
+-- status details by token
+SELECT jobs.status_details
+FROM jobs
+WHERE jobs.id = :id_1;
+
+-- status details by token
+UPDATE jobs
+SET last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1), status_details=:status_details, progress_updated_at=(CAST(ROUND((julianday('now') -
+    2440587.5) * 86400000.0) AS INTEGER) + :now_ms_2)
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1
+AND jobs.token_hash = :token_hash_1;
+
+-- T5 by token
+-- T5 by token, again
+UPDATE jobs
+SET status=:status, result=:result, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) *
+    86400000.0) AS INTEGER) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
+    progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
+    finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
+    sealed_environment=NULL
+WHERE jobs.status IN (1, 6)
+AND jobs.id = :id_1
+AND jobs.token_hash = :token_hash_1;
 
 -- T9
 SELECT jobs.id
