@@ -22,6 +22,7 @@ from mlflow.store.jobs.values import (
     JobLock,
     JobUpdateStatus,
     LockKeyFor,
+    Outlook,
     RecoveryCandidate,
     Term,
 )
@@ -166,6 +167,10 @@ class AbstractJobStore(ABC):
         """
 
     @abstractmethod
+    def is_anything_due(self, backends: Collection[str | None], job_names: Collection[str]) -> bool:
+        """Whether `claim_batch` would find something, for much less than it costs."""
+
+    @abstractmethod
     def renew(self, claims: Sequence[Claim], lease_seconds: float) -> set[Claim]:
         """T4. Extend the leases of these claims; answer the claims that are lost."""
 
@@ -304,6 +309,14 @@ class AbstractJobStore(ABC):
     @abstractmethod
     def renew_scheduler_lease(self, term: Term, ttl_seconds: float) -> bool:
         """Whether the term goes on; never once its time has run out."""
+
+    @abstractmethod
+    def lead(self, term: Term, ttl_seconds: float) -> Outlook | None:
+        """Renew the term and look at what a leader acts on; None once the term has ended."""
+
+    @abstractmethod
+    def scheduler_lease_lasts(self, key: str) -> float:
+        """Seconds until the lease runs out unless it is renewed; 0 when it is free."""
 
     @abstractmethod
     def release_scheduler_lease(self, term: Term) -> bool:

@@ -51,6 +51,7 @@ from mlflow.store.jobs.values import (
     JobLock,
     JobUpdateStatus,
     LockKeyFor,
+    Outlook,
     RecoveryCandidate,
     Term,
 )
@@ -262,6 +263,14 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
                 default_timeout_seconds,
                 self._now,
             )
+        )
+
+    def is_anything_due(self, backends: Collection[str | None], job_names: Collection[str]) -> bool:
+        if not backends or not job_names:
+            return False
+        due = claims.anything_due(job_names, backends, self._now, self.engine.dialect.name)
+        return self._transactions.read(
+            lambda connection: connection.execute(due).first() is not None
         )
 
     def renew(self, claims: Sequence[Claim], lease_seconds: float) -> set[Claim]:
@@ -518,8 +527,8 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         latest = self._transactions.read(
             lambda connection: lease_rows.latest(connection, key, self._now)
         )
-        fence, ended = latest or (0, True)
-        if not ended:
+        fence, lasts_ms = latest or (0, 0)
+        if lasts_ms > 0:
             return None
         term = Term(key, holder, fence + 1)
         return self._transactions.write_statement(
@@ -528,6 +537,26 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
 
     def renew_scheduler_lease(self, term: Term, ttl_seconds: float) -> bool:
         return self._changes_one(lease_rows.renew(term, ttl_seconds, self._now))
+
+    def lead(self, term: Term, ttl_seconds: float) -> Outlook | None:
+        renewal = lease_rows.renew(term, ttl_seconds, self._now)
+        look = statements.outlook(self._now)
+
+        def lead(connection: Connection):
+            if dialects.updates_return_subqueries(connection):
+                return connection.execute(renewal.returning(*look)).one_or_none()
+            if connection.execute(renewal).rowcount == 0:
+                return None
+            return connection.execute(select(*look)).one()
+
+        row = self._transactions.write_statement(lead)
+        return None if row is None else _as_outlook(row)
+
+    def scheduler_lease_lasts(self, key: str) -> float:
+        latest = self._transactions.read(
+            lambda connection: lease_rows.latest(connection, key, self._now)
+        )
+        return 0.0 if latest is None else latest[1] / 1000
 
     def release_scheduler_lease(self, term: Term) -> bool:
         return self._changes_one(lease_rows.release(term))
@@ -593,6 +622,11 @@ def _not_running(connection: Connection, claims: Sequence[Claim]) -> dict[Claim,
         if (fence, status) != (claim.fence, JobStatus.RUNNING):
             answer[claim] = status
     return answer
+
+
+def _as_outlook(row) -> Outlook:
+    known = [each for each in (row.lease_ends_at, row.overruns_at) if each is not None]
+    return Outlook(row.now_ms, min(known, default=None), bool(row.recovery_waits))
 
 
 def _as_dicts(permissions) -> list[dict[str, Any]] | None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     cast,
     delete,
     exists,
+    func,
     insert,
     literal,
     literal_column,
@@ -213,6 +214,20 @@ def sweep(job_ids: Collection[str], term: Term, now: ColumnElement) -> Update:
 def swept(limit: int, now: ColumnElement) -> Select:
     """What a sweep would mark."""
     return select(jobs.c.id).where(in_states(transitions.SWEEP.leaves), stale(now)).limit(limit)
+
+
+def outlook(now: ColumnElement) -> list[ColumnElement]:
+    """The columns of an `Outlook`; two short index ranges are read for them."""
+    running = in_states(transitions.SWEEP.leaves)
+    lease_ends = func.min(func.coalesce(jobs.c.lease_expires_at, 0))
+    overruns = func.min(jobs.c.started_at + overrun_ms(jobs.c.timeout))
+    waiting = exists(select(jobs.c.id).where(in_states({transitions.NEEDS_RECOVERY})))
+    return [
+        now.label("now_ms"),
+        select(lease_ends).where(running).scalar_subquery().label("lease_ends_at"),
+        select(overruns).where(running).scalar_subquery().label("overruns_at"),
+        case((waiting, 1), else_=0).label("recovery_waits"),
+    ]
 
 
 def abandon(claims: Sequence[Claim], now: ColumnElement) -> Update:
