@@ -45,7 +45,8 @@ class JobSettings:
         completed_job_ttl: Age at which terminal rows are deleted; None keeps them.
         drain_grace: Time that running jobs get to end when a server stops.
         scheduler_lease_ttl: Time after which another runner leads when the leader has gone silent.
-        poll_interval: Longest time that new work waits when its wake-up was lost.
+        poll_interval: Longest time that new work waits when its wake-up was lost; None lets the
+            runner choose by whether wake-ups come.
         fork_server: Whether local jobs are forked from a warm process, where that is possible.
     """
 
@@ -62,7 +63,7 @@ class JobSettings:
     completed_job_ttl: float | None = None
     drain_grace: float = 10.0
     scheduler_lease_ttl: float = 15.0
-    poll_interval: float = 5.0
+    poll_interval: float | None = None
     fork_server: bool = True
 
     @classmethod

@@ -263,6 +263,10 @@ class AbstractJobStore(ABC):
         Fence and errors as in `update_status_details`.
         """
 
+    @abstractmethod
+    def statuses(self, job_ids: Collection[str]) -> dict[str, JobStatus | None]:
+        """The statuses of those that exist; None for one that is unreadable."""
+
     # The leader's verbs
 
     @abstractmethod

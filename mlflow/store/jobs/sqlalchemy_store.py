@@ -3,7 +3,7 @@
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy
 from sqlalchemy import ColumnElement, select, update
@@ -61,6 +61,8 @@ from mlflow.utils.workspace_utils import DEFAULT_WORKSPACE_NAME
 APPLIED = JobUpdateStatus.APPLIED
 WRONG_STATE = JobUpdateStatus.WRONG_STATE
 CLAIM_LOST = JobUpdateStatus.CLAIM_LOST
+
+T = TypeVar("T")
 
 _LIST_CHUNK = 100
 _CLAIMS_PER_STATEMENT = 200
@@ -438,6 +440,16 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
 
         return self._transactions.write(report)
 
+    def statuses(self, job_ids: Collection[str]) -> dict[str, JobStatus | None]:
+        found: dict[str, JobStatus | None] = {}
+        for chunk in _chunks([*job_ids]):
+            which = select(jobs.c.id, jobs.c.status).where(jobs.c.id.in_(chunk))
+            rows = self._transactions.read(
+                lambda connection, which=which: connection.execute(which).all()
+            )
+            found |= {row.id: job_row.status_of(row) for row in rows}
+        return found
+
     # The leader's verbs
 
     def sweep(self, term: Term, limit: int = 1000) -> int:
@@ -640,7 +652,7 @@ def _ms(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def _chunks(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
+def _chunks(claims: Sequence[T]) -> Iterator[list[T]]:
     claims = list(claims)
     for start in range(0, len(claims), _CLAIMS_PER_STATEMENT):
         yield claims[start : start + _CLAIMS_PER_STATEMENT]
