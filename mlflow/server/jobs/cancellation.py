@@ -1,29 +1,33 @@
-"""Carry a CANCELED row to the backend that runs its job (T8, its first half)."""
+"""Carry a CANCELED row to the backend that runs its job (T8, its first half). Keeps I9.
+
+A wake-up brings it at once. Where wake-ups do not come from everybody, one short look per beat at
+all owned jobs does, within a second; where they do, such looks are as rare as polls.
+"""
 
 import logging
 from collections.abc import Sequence
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.server.jobs.owned_jobs import End, OwnedJobs
+from mlflow.server.jobs.pace import Pace
 from mlflow.store.jobs.abstract_store import AbstractJobStore
 from mlflow.store.jobs.values import Claim
 
 _logger = logging.getLogger(__name__)
 
-_BEAT_SECONDS = 1.0
-
 
 class Cancellation:
     """Stops the work of rows that are not RUNNING under our fence any more, and says why."""
 
-    def __init__(self, store: AbstractJobStore, owned: OwnedJobs) -> None:
+    def __init__(self, store: AbstractJobStore, owned: OwnedJobs, pace: Pace) -> None:
         self._store = store
         self._owned = owned
+        self._pace = pace
 
     def beat(self) -> float:
         """Look at all owned jobs in one statement; none is sent while there are none."""
         self.settle(self._owned.held_claims())
-        return _BEAT_SECONDS
+        return self._pace.cancel_look_seconds
 
     def settle(self, claims: Sequence[Claim]) -> None:
         """Stop those of `claims` whose row is canceled, deleted, or no longer ours."""

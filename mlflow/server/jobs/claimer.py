@@ -1,4 +1,8 @@
-"""Claim what fits, and start it (T2). Keeps I3 for jobs that wait."""
+"""Claim what fits, and start it (T2). Keeps I3 for jobs that wait.
+
+A beat that was woken claims at once. One that comes because the pause is over most often finds
+nothing, so it looks first, which costs one statement instead of a transaction.
+"""
 
 import heapq
 import logging
@@ -11,6 +15,7 @@ from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.lifecycle import Lifecycle
 from mlflow.server.jobs.lock_manager import LockKeys
 from mlflow.server.jobs.owned_jobs import OwnedJobs
+from mlflow.server.jobs.pace import Pace
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.server.jobs.trust import trust_deadline
 from mlflow.store.jobs.abstract_store import AbstractJobStore
@@ -20,6 +25,9 @@ _logger = logging.getLogger(__name__)
 
 # A retry is due by the database's clock, whose resolution is a millisecond.
 _DUE_MARGIN_SECONDS = 0.05
+
+# A loop shortens its pauses by as much, to keep runners apart.
+_POLL_SHARE = 0.85
 
 
 class Claimer:
@@ -32,6 +40,7 @@ class Claimer:
         lifecycle: Lifecycle,
         clock: Clock,
         settings: JobSettings,
+        pace: Pace,
         replica_id: str,
         backends: Collection[str | None],
         limits: Mapping[str, int],
@@ -44,7 +53,8 @@ class Claimer:
             owned: Which slots are taken.
             lifecycle: What runs a claimed job.
             clock: For the trust deadlines and the due times of retries.
-            settings: Lease, poll interval and default timeout.
+            settings: Lease and default timeout.
+            pace: The poll interval.
             replica_id: Who claims.
             backends: Names served here; None stands for rows without one.
             limits: Job name to how many of its jobs may run here at once.
@@ -56,6 +66,7 @@ class Claimer:
         self._lifecycle = lifecycle
         self._clock = clock
         self._settings = settings
+        self._pace = pace
         self._replica_id = replica_id
         self._backends = backends
         self._limits = limits
@@ -63,6 +74,7 @@ class Claimer:
         self._remote_backends = remote_backends
         self._draining = False
         self._claiming = threading.Lock()
+        self._polls_at = math.inf
         self._retries_due: list[float] = []
         self._retries_lock = threading.Lock()
 
@@ -72,7 +84,7 @@ class Claimer:
             if self._draining:
                 return None
             progressed = self._claim()
-        return 0.0 if progressed else self._pause()
+        return 0.0 if progressed else self._pause_until_poll()
 
     def drain(self) -> None:
         """Claim nothing from now on; a claim that is under way ends first."""
@@ -88,6 +100,9 @@ class Claimer:
     def _claim(self) -> bool:
         free = free_slots(self._limits, self._owned.running_by_name())
         if not free:
+            return False
+        is_poll = self._clock.monotonic() >= self._polls_at
+        if is_poll and not self._store.is_anything_due(self._backends, free):
             return False
         asked_at = self._clock.monotonic()
         batch = self._store.claim_batch(
@@ -113,10 +128,15 @@ class Claimer:
             _logger.error("Job %s (fence %d): %s", job.claim.job_id, job.claim.fence, e)
             self._store.abandon([job.claim])
 
+    def _pause_until_poll(self) -> float:
+        pause = self._pause()
+        self._polls_at = self._clock.monotonic() + pause * _POLL_SHARE
+        return pause
+
     def _pause(self) -> float:
         now = self._clock.monotonic()
         with self._retries_lock:
             while self._retries_due and self._retries_due[0] <= now:
                 heapq.heappop(self._retries_due)
             next_due = self._retries_due[0] - now if self._retries_due else math.inf
-        return min(self._settings.poll_interval, next_due)
+        return min(self._pace.poll_seconds, next_due)

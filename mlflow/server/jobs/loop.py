@@ -14,6 +14,8 @@ _logger = logging.getLogger(__name__)
 
 # Runners that started together drift apart.
 _JITTER_SHARE = 0.1
+# Runners that were woken together do not all ask the database at the same instant.
+_SPREAD_SECONDS = 0.05
 _FAILURE_BASE_SECONDS = 1.0
 
 Beat = Callable[[], float | None]
@@ -37,6 +39,7 @@ class Loop:
         self._clock = clock
         self._longest_failure_pause_seconds = longest_failure_pause_seconds
         self._woken = threading.Event()
+        self._urgent = threading.Event()
         self._stopping = threading.Event()
         self._failures = RepeatedError(f"The {name} loop")
         self._thread = threading.Thread(target=self._run, name=f"mlflow-job-{name}", daemon=True)
@@ -47,11 +50,17 @@ class Loop:
 
     def wake(self) -> None:
         """Beat soon; several calls before that beat are one."""
+        self._urgent.set()
+        self._woken.set()
+
+    def wake_among_others(self) -> None:
+        """Beat soon, but not at the same instant as all others who were told the same."""
         self._woken.set()
 
     def stop(self) -> None:
         """Beat no more; a beat that is under way ends first. Returns without waiting for it."""
         self._stopping.set()
+        self._urgent.set()
         self._woken.set()
 
     def join(self, timeout_seconds: float) -> bool:
@@ -65,9 +74,12 @@ class Loop:
         while not self._stopping.is_set():
             # Cleared before the beat: a wake-up that comes during it must cause another.
             self._woken.clear()
+            self._urgent.clear()
             if self._stopping.is_set():
                 return
-            self._clock.wait(self._woken, _jittered(self.beat_once()))
+            woken = self._clock.wait(self._woken, _jittered(self.beat_once()))
+            if woken and not self._urgent.is_set():
+                self._clock.wait(self._urgent, random.uniform(0, _SPREAD_SECONDS))
 
     def beat_once(self) -> float | None:
         """One beat with its failure turned into a pause; how long to wait after it, in seconds."""

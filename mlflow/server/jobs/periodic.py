@@ -21,6 +21,7 @@ from mlflow.store.jobs.values import Term
 _logger = logging.getLogger(__name__)
 
 _RESAMPLE_SECONDS = 60.0
+_MINUTE_MS = 60_000
 
 
 class Schedule(Protocol):
@@ -50,12 +51,15 @@ class PeriodicTask:
         schedule: When it is due.
         run: What to do, under the term that began it.
         runs_at_first_sight: Whether an instant that passed before any runner knew the task counts.
+        has_work: Whether a run would find anything to do, for less than a run costs. An instant at
+            which it has none is passed over.
     """
 
     name: str
     schedule: Schedule
     run: Callable[[Term], None]
     runs_at_first_sight: bool = True
+    has_work: Callable[[], bool] = lambda: True
 
 
 class PeriodicTasks:
@@ -80,6 +84,14 @@ class PeriodicTasks:
         self._start = start or _start_thread
         self._rows = [_Row(task) for task in tasks]
 
+    def tell_time(self, now_ms: int) -> None:
+        """The database's time was read just now, for another purpose."""
+        self._now.tell(now_ms)
+
+    def seconds_to_next_look(self) -> float:
+        """When something may be due next; schedules are in whole minutes."""
+        return (_MINUTE_MS - self._now.ms() % _MINUTE_MS) / 1000
+
     def begin_due(self, term: Term) -> list[str]:
         """Begin all tasks that are due; answer their names."""
         now_ms = self._now.ms()
@@ -92,6 +104,9 @@ class PeriodicTasks:
     def _begins(self, row: "_Row", now_ms: int, term: Term) -> bool:
         due_at_ms = row.task.schedule.latest_ms(now_ms)
         if due_at_ms is None or due_at_ms <= row.last_due_at_ms or row.running.is_set():
+            return False
+        if not row.has_work():
+            row.last_due_at_ms = due_at_ms
             return False
         first_sight = (
             not row.task.runs_at_first_sight
@@ -118,9 +133,13 @@ class DatabaseTime:
     def ms(self) -> int:
         """Now, in epoch milliseconds of the database; never ahead of it."""
         if self._clock.monotonic() - self._sampled_at >= _RESAMPLE_SECONDS:
-            self._sample_ms = self._store.now_ms()
-            self._sampled_at = self._clock.monotonic()
+            self.tell(self._store.now_ms())
         return self._sample_ms + int((self._clock.monotonic() - self._sampled_at) * 1000)
+
+    def tell(self, now_ms: int) -> None:
+        """It was this time when the database answered just now."""
+        self._sample_ms = now_ms
+        self._sampled_at = self._clock.monotonic()
 
 
 class _Row:
@@ -131,6 +150,13 @@ class _Row:
         self.last_due_at_ms = 0
         self.running = threading.Event()
         self._failures = RepeatedError(f"The periodic task {task.name}")
+
+    def has_work(self) -> bool:
+        try:
+            return self.task.has_work()
+        except Exception as e:  # noqa: BLE001 - one task's trouble must not end the leadership
+            _logger.debug("Whether %s has work is not known: %s", self.task.name, type(e).__name__)
+            return True
 
     def run(self, term: Term) -> None:
         try:

@@ -65,6 +65,7 @@ def drain(
     parts.claimer.drain()
     if parts.scheduler is not None:
         _resign(parts)
+        parts.farewell()
     began = clock.monotonic()
     grace = _grace(request, grace_seconds)
     interrupts = int(request is StopRequest.INTERRUPT)
@@ -80,7 +81,8 @@ def drain(
 
 def stop(parts: Parts) -> None:
     """Stop what still runs, leave it to recovery (T10), and end all loops."""
-    for job in parts.owned.all():
+    left = parts.owned.all()
+    for job in left:
         job.stop(End.ABANDONED)
     for executor in parts.executors:
         try:
@@ -92,6 +94,8 @@ def stop(parts: Parts) -> None:
         _abandon(parts)
     for loop in parts.supervising:
         loop.stop()
+    if left:
+        parts.farewell()
     parts.wakeups.stop()
 
 
@@ -108,10 +112,7 @@ def _start(settings: JobSettings, clock: Clock) -> Parts:
         executor.start_executor()
     for loop in [*parts.supervising, parts.claiming, *parts.leading]:
         loop.start()
-    try:
-        parts.wakeups.start(parts.wake)
-    except OSError as e:
-        _logger.warning("No wake-ups come from this server's workers: %s", e)
+    parts.wakeups.start(parts.wake)
     _logger.info(
         "Job runner %s serves %s; scheduler %s",
         replica_id,

@@ -24,7 +24,7 @@ import uuid
 from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.trust import trust_deadline
 from mlflow.store.jobs.abstract_store import AbstractJobStore
-from mlflow.store.jobs.values import Term
+from mlflow.store.jobs.values import Outlook, Term
 
 _logger = logging.getLogger(__name__)
 
@@ -63,6 +63,8 @@ class SchedulerLease:
         self._lock = threading.Lock()
         self._term: Term | None = None
         self._trust_until = 0.0
+        self._outlook: Outlook | None = None
+        self._lasts_seconds = 0.0
 
     @property
     def term(self) -> Term | None:
@@ -70,11 +72,24 @@ class SchedulerLease:
         with self._lock:
             return self._trusted_term()
 
+    @property
+    def outlook(self) -> Outlook | None:
+        """What the last renewal saw."""
+        return self._outlook
+
+    @property
+    def lasts_seconds(self) -> float:
+        """How long another's lease was going to last when it was last asked for; 0 if free."""
+        return self._lasts_seconds
+
     def acquire(self) -> Term | None:
         """Try to begin a term; the one that is under way is answered without asking."""
         with self._lock:
             if term := self._trusted_term():
                 return term
+            self._lasts_seconds = self._store.scheduler_lease_lasts(self._key)
+            if self._lasts_seconds > 0:
+                return None
             asked_at = self._clock.monotonic()
             self._term = self._store.acquire_scheduler_lease(
                 self._key, self._holder, self._ttl_seconds
@@ -91,7 +106,8 @@ class SchedulerLease:
             if term is None:
                 return None
             asked_at = self._clock.monotonic()
-            if self._store.renew_scheduler_lease(term, self._ttl_seconds):
+            self._outlook = self._store.lead(term, self._ttl_seconds)
+            if self._outlook is not None:
                 self._trust_until = trust_deadline(asked_at, self._ttl_seconds)
             else:
                 _logger.warning("%s leads no more (term %d)", self._holder, term.fence)

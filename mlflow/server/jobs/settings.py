@@ -46,7 +46,8 @@ class JobSettings:
         completed_job_ttl: Age at which terminal rows are deleted; None keeps them.
         drain_grace: Time that running jobs get to end when a server stops.
         scheduler_lease_ttl: Time after which another runner leads when the leader has gone silent.
-        poll_interval: Longest time that new work waits when its wake-up was lost.
+        poll_interval: Longest time that new work waits when its wake-up was lost; None lets the
+            runner choose by whether wake-ups come.
         fork_server: Whether local jobs are forked from a warm process, where that is possible.
         remote_tracking_uri: Where jobs of remote backends reach this server over HTTP.
         remote_gateway_uri: Where they reach the gateway, if that is elsewhere.
@@ -65,7 +66,7 @@ class JobSettings:
     completed_job_ttl: float | None = None
     drain_grace: float = 10.0
     scheduler_lease_ttl: float = 15.0
-    poll_interval: float = 5.0
+    poll_interval: float | None = None
     fork_server: bool = True
     remote_tracking_uri: str | None = None
     remote_gateway_uri: str | None = None

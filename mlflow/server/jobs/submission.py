@@ -25,7 +25,8 @@ from mlflow.server.jobs.validation import (
     validate_parameters,
     validate_timeout,
 )
-from mlflow.server.jobs.wakeups.local_socket import wake
+from mlflow.server.jobs.wakeups.announce import announce
+from mlflow.server.jobs.wakeups.base import Hint
 from mlflow.store.jobs.errors import JobNotFound
 from mlflow.telemetry.issue_detection import record_issue_detection_cancellation
 from mlflow.utils.workspace_context import get_request_workspace
@@ -74,7 +75,8 @@ def submit_job(
     # Made here and not by the store, so that the seal can be bound to it.
     job_id = str(uuid.uuid4())
     workspace = get_request_workspace() if MLFLOW_ENABLE_WORKSPACES.get() else None
-    job = _get_job_store().create_job(
+    store = _get_job_store()
+    job = store.create_job(
         metadata.name,
         params_json,
         timeout=timeout,
@@ -84,7 +86,7 @@ def submit_job(
         sealed_environment=seal(job_id, extra_envs) if extra_envs else None,
         job_id=job_id,
     )
-    wake()
+    announce(store, Hint.WORK)
     return job
 
 
@@ -104,8 +106,9 @@ def cancel_job(job_id: str) -> Job:
         JobNotFound: there is no such job, or none in this workspace.
         MlflowException: INVALID_PARAMETER_VALUE: it has ended already.
     """
-    job = _get_job_store().cancel_job(_searchable(job_id))
-    wake()
+    store = _get_job_store()
+    job = store.cancel_job(_searchable(job_id))
+    announce(store, Hint.CANCEL)
     record_issue_detection_cancellation(job)
     return job
 

@@ -2,8 +2,10 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES, MLFLOW_GATEWAY_URI
 from mlflow.genai.scorers.job import ONLINE_SESSION_SCORER_JOB_NAME, ONLINE_TRACE_SCORER_JOB_NAME
@@ -23,9 +25,10 @@ from mlflow.server.jobs.functions import (
 from mlflow.server.jobs.lifecycle import Lifecycle, Surroundings
 from mlflow.server.jobs.lock_manager import LockKeys
 from mlflow.server.jobs.loop import Loop
-from mlflow.server.jobs.next_batches import NextBatches
+from mlflow.server.jobs.next_batches import NextBatches, is_full_batch
 from mlflow.server.jobs.outcome import Outcome, Retry, RetryPolicy
 from mlflow.server.jobs.owned_jobs import OwnedJobs
+from mlflow.server.jobs.pace import Pace
 from mlflow.server.jobs.periodic import PeriodicTasks
 from mlflow.server.jobs.recovery import Recovery
 from mlflow.server.jobs.renewals import Renewals
@@ -37,12 +40,16 @@ from mlflow.server.jobs.server_tasks import server_tasks
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.server.jobs.sweep import Sweep
 from mlflow.server.jobs.unserved_backends import UnservedBackends
-from mlflow.server.jobs.wakeups.base import NoWakeups, WakeupReceiver
+from mlflow.server.jobs.wakeups import postgresql
+from mlflow.server.jobs.wakeups.announce import Announcer
+from mlflow.server.jobs.wakeups.base import EVERYTHING, Hint, Receivers
 from mlflow.server.jobs.wakeups.local_socket import local_receiver
 from mlflow.store.jobs.abstract_store import AbstractJobStore
+from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import Claim, ClaimedJob, RecoveryCandidate, Term
 
-_LONGEST_SWEEP_SECONDS = 5.0
+_LONGEST_SWEEP_SECONDS = 1.0
+_SCORING_JOBS = frozenset({ONLINE_TRACE_SCORER_JOB_NAME, ONLINE_SESSION_SCORER_JOB_NAME})
 _LONGEST_FENCING_BEAT_SECONDS = 1.0
 
 
@@ -58,9 +65,11 @@ class Parts:
         claiming: The loop that takes work.
         canceling: The loop that looks for cancellations.
         supervising: The loops, that one included, which end only after the last job.
-        leading: The loops of the leadership; empty where the scheduler is disabled.
+        leading: The loops of the leadership, the scheduler's first; empty where it is disabled.
+        discovering: The loop of next batches.
         scheduler: What resigns; None where it is disabled.
-        wakeups: The receiver of hints.
+        wakeups: The receivers of hints.
+        announcer: What tells the other replicas.
     """
 
     store: AbstractJobStore
@@ -71,18 +80,38 @@ class Parts:
     canceling: Loop
     supervising: list[Loop]
     leading: list[Loop]
+    discovering: Loop
     scheduler: Scheduler | None
-    wakeups: WakeupReceiver
+    wakeups: Receivers
+    announcer: Announcer
 
-    def wake(self) -> None:
-        """Look for new work and for cancellations now."""
-        self.claiming.wake()
-        self.canceling.wake()
+    def wake(self, hint: Hint = EVERYTHING, is_own: bool = True) -> None:
+        """Look soon at what the hint says.
+
+        Args:
+            hint: What may be worth a look.
+            is_own: False where all replicas have been told the same.
+        """
+        if Hint.WORK in hint:
+            if is_own:
+                self.claiming.wake()
+            else:
+                self.claiming.wake_among_others()
+        if Hint.CANCEL in hint:
+            self.canceling.wake()
+        if Hint.LEADER in hint and self.scheduler is not None:
+            self.scheduler.look()
+            self.leading[0].wake_among_others()
+            self.discovering.wake_among_others()
+
+    def farewell(self) -> None:
+        """Tell the others that there may be a leader to elect, and jobs to recover."""
+        self.announcer.to_others_now(Hint.LEADER)
 
 
 def build(
     settings: JobSettings,
-    store: AbstractJobStore,
+    store: SqlAlchemyJobStore,
     registry: JobExecutorRegistry,
     tracking_uri: str,
     replica_id: str,
@@ -104,6 +133,15 @@ def build(
     remote_backends = frozenset(
         name for name, executor in backends.items() if executor.remote_execution
     )
+    sender = postgresql.sender_name()
+    announcer = Announcer(store.engine, clock, sender)
+    wakeups = _receivers(store, clock, sender)
+    pace = Pace(settings.poll_interval, lambda: wakeups.hears_all)
+
+    def found_work() -> None:
+        claiming.wake()
+        announcer.to_others(Hint.WORK)
+
     surroundings = Surroundings(
         tracking_uri=tracking_uri,
         gateway_uri=MLFLOW_GATEWAY_URI.get(),
@@ -117,20 +155,21 @@ def build(
         remote_gateway_uri=settings.remote_gateway_uri or settings.remote_tracking_uri,
     )
     lease = SchedulerLease(store, clock, replica_id, settings.scheduler_lease_ttl)
-    discovery = _LazyDiscovery(store, settings, registry, lambda: claiming.wake())
+    discovery = _LazyDiscovery(
+        store, settings, registry, lambda *created: next_batches.expect(*created), found_work
+    )
     next_batches = NextBatches(
-        lease,
-        discovery.run_experiment,
-        frozenset({ONLINE_TRACE_SCORER_JOB_NAME, ONLINE_SESSION_SCORER_JOB_NAME}),
-        surroundings.workspaces_enabled,
+        store, lease, discovery.run_experiment, pace, lambda: discovering.wake()
     )
     discovering = Loop("next-batches", next_batches.beat, clock)
 
     def job_ended(job: ClaimedJob, written: Outcome | None) -> None:
         if isinstance(written, Retry):
             claimer.expect_retry(written.delay)
-        if next_batches.note(job, written):
+        if is_full_batch(job, written, _SCORING_JOBS):
             discovering.wake()
+            if lease.term is None:
+                announcer.to_others(Hint.LEADER)
         claiming.wake()
 
     lifecycle = Lifecycle(store, owned, backends, clock, surroundings, _metadata_of, job_ended)
@@ -140,6 +179,7 @@ def build(
         lifecycle,
         clock,
         settings,
+        pace,
         replica_id,
         [*backends],
         max_workers,
@@ -147,7 +187,7 @@ def build(
         remote_backends,
     )
     claiming = Loop("claims", claimer.beat, clock)
-    cancellation = Cancellation(store, owned)
+    cancellation = Cancellation(store, owned, pace)
     canceling = Loop("cancellations", cancellation.beat, clock)
     return Parts(
         store=store,
@@ -167,10 +207,25 @@ def build(
             lifecycle,
             discovery,
             discovering,
-            claiming,
+            found_work,
+            pace,
         ),
-        wakeups=local_receiver() or NoWakeups(),
+        discovering=discovering,
+        wakeups=wakeups,
+        announcer=announcer,
     )
+
+
+def _receivers(store: SqlAlchemyJobStore, clock: Clock, sender: str) -> Receivers:
+    local = local_receiver(store.engine.url)
+    receivers = [] if local is None else [local]
+    if postgresql.notifies(store.engine):
+
+        def hears_own() -> bool:
+            return local is not None and local.hears_own
+
+        receivers.append(postgresql.PostgresReceiver(store.engine, clock, sender, hears_own))
+    return Receivers(receivers)
 
 
 def _backends(
@@ -216,7 +271,8 @@ def _leading(
     lifecycle: Lifecycle,
     discovery: "_LazyDiscovery",
     discovering: Loop,
-    claiming: Loop,
+    on_work: Callable[[], None],
+    pace: Pace,
 ) -> dict[str, object]:
     if not settings.scheduler_enabled:
         return {"leading": [], "scheduler": None}
@@ -239,7 +295,7 @@ def _leading(
     def recover() -> None:
         if term := lease.term:
             if recovery.run(term):
-                claiming.wake()
+                on_work()
             unserved.report()
 
     # Apart from the scheduler, since a backend may take its time to answer.
@@ -253,8 +309,10 @@ def _leading(
         tasks,
         clock,
         settings.scheduler_lease_ttl,
+        settings.job_lease_ttl,
         min(settings.job_lease_ttl / 4, _LONGEST_SWEEP_SECONDS),
-        on_lead=recovering.wake,
+        on_recovery=recovering.wake,
+        hears_all=lambda: pace.hears_all,
     )
     leading = Loop(
         "scheduler",
@@ -285,7 +343,7 @@ def _reattached(store: AbstractJobStore, candidate: RecoveryCandidate, claim: Cl
 class _LazyDiscovery:
     """Online scoring discovery, built when the first pass is due and tried again if that fails.
 
-    `on_pass` is called after each pass, which may have created jobs.
+    `on_created` is told of each job, and `on_pass` is called after a pass that created any.
     """
 
     def __init__(
@@ -293,22 +351,38 @@ class _LazyDiscovery:
         store: AbstractJobStore,
         settings: JobSettings,
         registry: JobExecutorRegistry,
+        on_created: Callable[[str, str | None, dict[str, Any]], None],
         on_pass: Callable[[], None],
     ) -> None:
         self._store = store
         self._settings = settings
         self._registry = registry
+        self._on_created = on_created
         self._on_pass = on_pass
+        self._has_created = False
         self._lock = threading.Lock()
         self._discovery: OnlineScoringDiscovery | None = None
 
     def run(self, term: Term) -> None:
-        self._built().run(term)
-        self._on_pass()
+        with self._telling():
+            self._built().run(term)
 
     def run_experiment(self, term: Term, workspace: str | None, experiment_id: str) -> None:
-        self._built().run_experiment(term, workspace, experiment_id)
-        self._on_pass()
+        with self._telling():
+            self._built().run_experiment(term, workspace, experiment_id)
+
+    def _created(self, job_id: str, workspace: str | None, params: dict[str, Any]) -> None:
+        self._has_created = True
+        self._on_created(job_id, workspace, params)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._has_created:
+                self._has_created = False
+                self._on_pass()
 
     def _built(self) -> OnlineScoringDiscovery:
         with self._lock:
@@ -318,5 +392,6 @@ class _LazyDiscovery:
                     self._store,
                     self._settings,
                     JobRouter(self._settings, self._registry),
+                    on_created=self._created,
                 )
             return self._discovery

@@ -23,6 +23,7 @@ from mlflow.store.jobs.values import (
     JobUpdateStatus,
     LockKeyFor,
     Owner,
+    Outlook,
     RecoveryCandidate,
     Term,
     TokenHolder,
@@ -173,6 +174,10 @@ class AbstractJobStore(ABC):
         """
 
     @abstractmethod
+    def is_anything_due(self, backends: Collection[str | None], job_names: Collection[str]) -> bool:
+        """Whether `claim_batch` would find something, for much less than it costs."""
+
+    @abstractmethod
     def renew(self, claims: Sequence[Claim], lease_seconds: float) -> set[Claim]:
         """T4. Extend the leases of these claims; answer the claims that are lost."""
 
@@ -290,6 +295,10 @@ class AbstractJobStore(ABC):
         Fence and errors as in `update_status_details`.
         """
 
+    @abstractmethod
+    def statuses(self, job_ids: Collection[str]) -> dict[str, JobStatus | None]:
+        """The statuses of those that exist; None for one that is unreadable."""
+
     # The leader's verbs
 
     @abstractmethod
@@ -360,6 +369,14 @@ class AbstractJobStore(ABC):
     @abstractmethod
     def renew_scheduler_lease(self, term: Term, ttl_seconds: float) -> bool:
         """Whether the term goes on; never once its time has run out."""
+
+    @abstractmethod
+    def lead(self, term: Term, ttl_seconds: float) -> Outlook | None:
+        """Renew the term and look at what a leader acts on; None once the term has ended."""
+
+    @abstractmethod
+    def scheduler_lease_lasts(self, key: str) -> float:
+        """Seconds until the lease runs out unless it is renewed; 0 when it is free."""
 
     @abstractmethod
     def release_scheduler_lease(self, term: Term) -> bool:

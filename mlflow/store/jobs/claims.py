@@ -94,7 +94,12 @@ def due(
 
 
 def due_ranges(
-    name: str, slots: int, backends: Collection[str | None], now: ColumnElement, dialect: str
+    name: str,
+    slots: int,
+    backends: Collection[str | None],
+    now: ColumnElement,
+    dialect: str,
+    lock: bool = True,
 ) -> list[Select]:
     """The index ranges of one job type: for each backend its new rows and its due retries."""
     ranges = []
@@ -125,8 +130,22 @@ def due_ranges(
                 )
             )
         )
-        ranges += [dialects.skipping_locked(each.limit(slots), jobs) for each in (new, retried)]
+        oldest = [each.limit(slots) for each in (new, retried)]
+        ranges += [dialects.skipping_locked(each, jobs) if lock else each for each in oldest]
     return ranges
+
+
+def anything_due(
+    job_names: Collection[str], backends: Collection[str | None], now: ColumnElement, dialect: str
+) -> Select:
+    """One row if a claim would find any. It locks nothing, so it may answer of a row just taken."""
+    ranges = [
+        each.subquery()
+        for name in sorted(job_names)
+        for each in due_ranges(name, 1, backends, now, dialect, lock=False)
+    ]
+    found = union_all(*(select(each.c.id) for each in ranges)).subquery()
+    return select(found.c.id).limit(1)
 
 
 def _of_type(ranges: list[Select], slots: int):

@@ -1,6 +1,9 @@
 """All that differs between the databases: their time, locks, races and transactions. Keeps I7."""
 
 import logging
+import select
+import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +27,8 @@ _logger = logging.getLogger(__name__)
 
 # Far below what any of them could hold; a row is read whole, in web workers too.
 _MOST_TEXT_BYTES = 32 * 1024 * 1024
+_SILENT_PING_SECONDS = 60.0
+_SELF_COMMITTING = "self_committing"
 _SQLITE_BUSY_MS = 20_000
 _MYSQL_ESCAPED = "\\'\"\n\r\x1a"
 _IDLE_TRANSACTION_SECONDS = 10
@@ -100,9 +105,15 @@ def updates_return_rows(connection: Connection) -> bool:
     return getattr(dialect, "update_returning", dialect.name == "postgresql")
 
 
+def updates_return_subqueries(connection: Connection) -> bool:
+    """Whether UPDATE can answer what it reads elsewhere at the same time."""
+    # SQLite could, but is asked the way that most databases have to be.
+    return connection.dialect.name == "postgresql"
+
+
 def insert_if_absent(connection: Connection, statement: Insert) -> bool:
     """Insert unless a constraint forbids it; a lost race leaves the transaction usable."""
-    alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+    alone = connection.get_execution_options().get(_SELF_COMMITTING, False)
     try:
         with nullcontext() if alone else connection.begin_nested():
             return connection.execute(statement).rowcount == 1
@@ -136,20 +147,54 @@ def insert_or_lock(connection: Connection, table: Table, **values: Any) -> bool:
 
 def transactional(engine: Engine) -> Engine:
     """The same pool, with transactions in which every statement sees what is committed by then."""
-    if engine.dialect.name in ("postgresql", "mysql", "mariadb"):
-        return engine.execution_options(isolation_level="READ COMMITTED")
-    return engine
+    # A level that is set costs a statement or two for each transaction on most drivers.
+    if engine.dialect.name not in ("postgresql", "mysql", "mariadb") or (
+        getattr(engine.dialect, "default_isolation_level", None) == "READ COMMITTED"
+    ):
+        return engine
+    return engine.execution_options(isolation_level="READ COMMITTED")
 
 
-def self_committing(engine: Engine) -> Engine:
-    """The same pool, with no pause possible between a statement and its commit.
+@contextmanager
+def self_committing(engine: Engine) -> Iterator[Connection]:
+    """A connection with no pause possible between a statement and its commit.
 
     A process that is stopped in between would hold its locks, and commit what it wrote when it
     wakes. SQLite lets nobody else write meanwhile, so there a transaction is as good.
     """
+    options = {_SELF_COMMITTING: True}
     if engine.dialect.name == "sqlite":
-        return engine
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection, connection.begin():
+            yield connection
+    elif _switches_silently(engine):
+        with engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            driver.autocommit = True
+            try:
+                yield connection.execution_options(**options)
+            finally:
+                if not driver.closed:
+                    driver.autocommit = False
+    else:
+        with engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT", **options)
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection for statements that only read, each of what is committed by then."""
+    if _switches_silently(engine):
+        # Nothing is begun, so nothing has to be rolled back either.
+        with self_committing(engine) as connection:
+            yield connection
+    else:
+        with transactional(engine).connect() as connection:
+            yield connection
+
+
+def _switches_silently(engine: Engine) -> bool:
+    """Whether the driver begins transactions itself, and can be told not to without a statement."""
+    return engine.dialect.driver in ("psycopg2", "psycopg")
 
 
 def begin(connection: Connection) -> None:
@@ -162,7 +207,12 @@ def begin(connection: Connection) -> None:
 
 
 def prepare(engine: Engine) -> None:
-    """Let readers and a writer of one SQLite file work side by side; the file remembers it."""
+    """Make an engine of ours cheap and lasting to use; may be called again.
+
+    Readers and a writer of one SQLite file work side by side from then on; the file remembers it.
+    """
+    if _switches_silently(engine) and not isinstance(engine.dialect.do_ping, _SilentPing):
+        engine.dialect.do_ping = _SilentPing(engine)
     if engine.dialect.name != "sqlite":
         return
     with engine.connect() as connection:
@@ -225,6 +275,39 @@ def _set(connection: Any, statement: str) -> None:
         _logger.warning("The database refuses limits on held locks: %s", type(e).__name__)
     finally:
         cursor.close()
+
+
+class _SilentPing:
+    """Is a pooled connection alive? Asked of its socket if it was in use just now.
+
+    A server that ends a connection says so on it, and then there is something to read. A connection
+    that was idle for long may have been forgotten on the way without a word, so it is asked by a
+    statement, as every one is otherwise.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._ping = engine.dialect.do_ping
+        self._used_at: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+        event.listen(engine, "checkin", self._note_use)
+
+    def __call__(self, dbapi_connection: Any) -> bool:
+        idle_since = self._used_at.get(dbapi_connection, float("-inf"))
+        if time.monotonic() - idle_since < _SILENT_PING_SECONDS and not _speaks(dbapi_connection):
+            return True
+        return self._ping(dbapi_connection)
+
+    def _note_use(self, dbapi_connection: Any, _record: Any) -> None:
+        if dbapi_connection is not None:
+            self._used_at[dbapi_connection] = time.monotonic()
+
+
+def _speaks(dbapi_connection: Any) -> bool:
+    """The server has sent something unasked: mostly that it is gone."""
+    if dbapi_connection.closed or not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(dbapi_connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @dataclass(frozen=True)

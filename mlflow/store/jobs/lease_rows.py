@@ -43,14 +43,14 @@ def holds(term: Term, now: ColumnElement) -> ColumnElement[bool]:
     return exists(select(literal_column("1")).select_from(scheduler_leases).where(held(term, now)))
 
 
-def latest(connection: Connection, key: str, now: ColumnElement) -> tuple[int, bool] | None:
-    """The fence of the latest term, and whether it has ended; None if there never was one.
+def latest(connection: Connection, key: str, now: ColumnElement) -> tuple[int, int] | None:
+    """The fence of the latest term, and the ms that it still lasts; None if there never was one.
 
     Followers ask this all the time. It only reads, so that they never wait for each other's locks.
     """
-    ended = case((_ended(now), 1), else_=0)
-    row = connection.execute(select(_leases.fence, ended).where(_leases.lease_key == key)).first()
-    return None if row is None else (row[0], bool(row[1]))
+    lasts = case((_ended(now), 0), else_=_runs_out - now)
+    row = connection.execute(select(_leases.fence, lasts).where(_leases.lease_key == key)).first()
+    return None if row is None else (row[0], row[1])
 
 
 def acquire(

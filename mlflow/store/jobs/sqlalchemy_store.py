@@ -3,7 +3,7 @@
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy
 from sqlalchemy import ColumnElement, select, update
@@ -54,6 +54,7 @@ from mlflow.store.jobs.values import (
     JobUpdateStatus,
     LockKeyFor,
     Owner,
+    Outlook,
     RecoveryCandidate,
     Term,
     TokenHolder,
@@ -65,6 +66,8 @@ from mlflow.utils.workspace_utils import DEFAULT_WORKSPACE_NAME
 APPLIED = JobUpdateStatus.APPLIED
 WRONG_STATE = JobUpdateStatus.WRONG_STATE
 CLAIM_LOST = JobUpdateStatus.CLAIM_LOST
+
+T = TypeVar("T")
 
 _LIST_CHUNK = 100
 _CLAIMS_PER_STATEMENT = 200
@@ -277,6 +280,14 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
                 self._now,
                 token_backends,
             )
+        )
+
+    def is_anything_due(self, backends: Collection[str | None], job_names: Collection[str]) -> bool:
+        if not backends or not job_names:
+            return False
+        due = claims.anything_due(job_names, backends, self._now, self.engine.dialect.name)
+        return self._transactions.read(
+            lambda connection: connection.execute(due).first() is not None
         )
 
     def renew(self, claims: Sequence[Claim], lease_seconds: float) -> set[Claim]:
@@ -502,6 +513,16 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
 
         return self._transactions.write(report)
 
+    def statuses(self, job_ids: Collection[str]) -> dict[str, JobStatus | None]:
+        found: dict[str, JobStatus | None] = {}
+        for chunk in _chunks([*job_ids]):
+            which = select(jobs.c.id, jobs.c.status).where(jobs.c.id.in_(chunk))
+            rows = self._transactions.read(
+                lambda connection, which=which: connection.execute(which).all()
+            )
+            found |= {row.id: job_row.status_of(row) for row in rows}
+        return found
+
     # The leader's verbs
 
     def sweep(self, term: Term, limit: int = 1000) -> int:
@@ -643,8 +664,8 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         latest = self._transactions.read(
             lambda connection: lease_rows.latest(connection, key, self._now)
         )
-        fence, ended = latest or (0, True)
-        if not ended:
+        fence, lasts_ms = latest or (0, 0)
+        if lasts_ms > 0:
             return None
         term = Term(key, holder, fence + 1)
         return self._transactions.write_statement(
@@ -653,6 +674,26 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
 
     def renew_scheduler_lease(self, term: Term, ttl_seconds: float) -> bool:
         return self._changes_one(lease_rows.renew(term, ttl_seconds, self._now))
+
+    def lead(self, term: Term, ttl_seconds: float) -> Outlook | None:
+        renewal = lease_rows.renew(term, ttl_seconds, self._now)
+        look = statements.outlook(self._now)
+
+        def lead(connection: Connection):
+            if dialects.updates_return_subqueries(connection):
+                return connection.execute(renewal.returning(*look)).one_or_none()
+            if connection.execute(renewal).rowcount == 0:
+                return None
+            return connection.execute(select(*look)).one()
+
+        row = self._transactions.write_statement(lead)
+        return None if row is None else _as_outlook(row)
+
+    def scheduler_lease_lasts(self, key: str) -> float:
+        latest = self._transactions.read(
+            lambda connection: lease_rows.latest(connection, key, self._now)
+        )
+        return 0.0 if latest is None else latest[1] / 1000
 
     def release_scheduler_lease(self, term: Term) -> bool:
         return self._changes_one(lease_rows.release(term))
@@ -747,6 +788,11 @@ def _askable(job_id: str) -> str:
     return job_id
 
 
+def _as_outlook(row) -> Outlook:
+    known = [each for each in (row.lease_ends_at, row.overruns_at) if each is not None]
+    return Outlook(row.now_ms, min(known, default=None), bool(row.recovery_waits))
+
+
 def _as_dicts(permissions) -> list[dict[str, Any]] | None:
     if permissions is None:
         return None
@@ -758,7 +804,7 @@ def _ms(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def _chunks(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
+def _chunks(claims: Sequence[T]) -> Iterator[list[T]]:
     claims = list(claims)
     for start in range(0, len(claims), _CLAIMS_PER_STATEMENT):
         yield claims[start : start + _CLAIMS_PER_STATEMENT]

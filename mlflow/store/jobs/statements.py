@@ -251,6 +251,20 @@ def swept(limit: int, now: ColumnElement) -> Select:
     return select(jobs.c.id).where(in_states(transitions.SWEEP.leaves), stale(now)).limit(limit)
 
 
+def outlook(now: ColumnElement) -> list[ColumnElement]:
+    """The columns of an `Outlook`; two short index ranges are read for them."""
+    running = in_states(transitions.SWEEP.leaves)
+    lease_ends = func.min(func.coalesce(jobs.c.lease_expires_at, 0))
+    overruns = func.min(jobs.c.started_at + overrun_ms(jobs.c.timeout))
+    waiting = exists(select(jobs.c.id).where(in_states({transitions.NEEDS_RECOVERY})))
+    return [
+        now.label("now_ms"),
+        select(lease_ends).where(running).scalar_subquery().label("lease_ends_at"),
+        select(overruns).where(running).scalar_subquery().label("overruns_at"),
+        case((waiting, 1), else_=0).label("recovery_waits"),
+    ]
+
+
 def abandon(claims: Sequence[Claim], now: ColumnElement) -> Update:
     """T10 of work that was stopped in good order."""
     return change(transitions.ABANDON, now, held_by(claims))

@@ -27,7 +27,6 @@ class Transactions:
     def __init__(self, engine: Engine, pause: Callable[[float], None] = time.sleep):
         self._engine = engine
         self._transactional = dialects.transactional(engine)
-        self._self_committing = dialects.self_committing(engine)
         self._pause = pause
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -36,18 +35,23 @@ class Transactions:
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run work whose statements apply together or not at all."""
-        return self._attempt(lambda: self._write_once(self._transactional, work))
+        return self._attempt(lambda: self._write_once(work))
 
     def write_statement(self, work: Callable[[Connection], T]) -> T:
         """Run work of which each statement stands alone and commits by itself."""
-        return self._attempt(lambda: self._write_once(self._self_committing, work))
+        return self._attempt(lambda: self._write_statement_once(work))
 
     def _read_once(self, work: Callable[[Connection], T]) -> T:
-        with self._transactional.connect() as connection:
+        with dialects.reading(self._engine) as connection:
             return work(connection)
 
-    def _write_once(self, engine: Engine, work: Callable[[Connection], T]) -> T:
-        with engine.connect() as connection, connection.begin():
+    def _write_once(self, work: Callable[[Connection], T]) -> T:
+        with self._transactional.connect() as connection, connection.begin():
+            dialects.begin(connection)
+            return work(connection)
+
+    def _write_statement_once(self, work: Callable[[Connection], T]) -> T:
+        with dialects.self_committing(self._engine) as connection:
             dialects.begin(connection)
             return work(connection)
 

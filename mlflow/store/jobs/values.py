@@ -125,6 +125,22 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What the leader sees while it renews its lease.
+
+    Attributes:
+        now_ms: The database's time.
+        stale_at_ms: When the first RUNNING job becomes stale unless it is renewed or ends before;
+            None while none runs. A job that is claimed later has a whole lease from then on.
+        recovery_waits: Whether some job NEEDS_RECOVERY.
+    """
+
+    now_ms: int
+    stale_at_ms: int | None
+    recovery_waits: bool
+
+
+@dataclass(frozen=True)
 class CheckpointMove:
     """Where discovery resumes once the job that carries this succeeds.
 

@@ -4,6 +4,7 @@ import pytest
 
 from mlflow.server.jobs.cancellation import Cancellation
 from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
+from mlflow.server.jobs.pace import Pace
 from tests.server.jobs.fakes import pass_lease, take_over
 
 
@@ -14,7 +15,7 @@ def owned(clock):
 
 @pytest.fixture
 def cancellation(job_store, owned):
-    return Cancellation(job_store, owned)
+    return Cancellation(job_store, owned, Pace(None))
 
 
 @pytest.fixture
@@ -79,4 +80,14 @@ def test_without_running_jobs_no_statement_is_sent(job_store, cancellation, monk
         raise AssertionError("a statement was sent")
 
     monkeypatch.setattr(job_store, "not_running", refuse)
-    assert cancellation.beat() <= 1.0
+    assert cancellation.beat() < 1.0
+
+
+def test_while_jobs_run_their_cancellation_is_found_within_a_second(claim_one, own, cancellation):
+    own(claim_one())
+    assert cancellation.beat() < 1.0
+
+
+def test_looks_are_rare_where_wake_ups_come_from_everybody(job_store, claim_one, own, owned):
+    own(claim_one())
+    assert Cancellation(job_store, owned, Pace(None, lambda: True)).beat() >= 20

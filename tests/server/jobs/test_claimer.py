@@ -7,6 +7,7 @@ import pytest
 from mlflow.entities._job_status import JobStatus
 from mlflow.server.jobs.claimer import Claimer
 from mlflow.server.jobs.owned_jobs import OwnedJob, OwnedJobs
+from mlflow.server.jobs.pace import Pace
 from mlflow.server.jobs.settings import JobSettings
 from tests.server.jobs.fakes import PATIENCE_SECONDS, ScriptedExecutor
 
@@ -46,6 +47,7 @@ def claimer(job_store, owned, lifecycle, clock):
         lifecycle,
         clock,
         SETTINGS,
+        Pace(SETTINGS.poll_interval),
         "a",
         {None, "local"},
         {"sample": 2, "other": 1},
@@ -104,6 +106,36 @@ def test_a_started_job_is_trusted_from_before_it_was_claimed(
 
 def test_idle_it_looks_again_after_the_poll_interval(claimer):
     assert claimer.beat() == SETTINGS.poll_interval
+
+
+def refuse(*_, **__):
+    raise AssertionError("a claim was tried")
+
+
+def test_a_poll_that_finds_nothing_is_no_claim(job_store, claimer, clock, monkeypatch):
+    claimer.beat()
+    monkeypatch.setattr(job_store, "claim_batch", refuse)
+    clock.advance(SETTINGS.poll_interval)
+    assert claimer.beat() == SETTINGS.poll_interval
+
+
+def test_a_lost_wake_up_costs_one_poll(job_store, make_pending, claimer, lifecycle, clock):
+    pause = claimer.beat()
+    make_pending()
+    clock.advance(pause)
+    claimer.beat()
+    assert len(lifecycle.started) == 1
+
+
+def test_a_wake_up_claims_without_looking_first(
+    job_store, make_pending, claimer, lifecycle, clock, monkeypatch
+):
+    claimer.beat()
+    make_pending()
+    clock.advance(SETTINGS.poll_interval / 2)
+    monkeypatch.setattr(job_store, "is_anything_due", refuse)
+    claimer.beat()
+    assert len(lifecycle.started) == 1
 
 
 def test_it_looks_again_when_a_retry_of_its_own_is_due(claimer, clock):

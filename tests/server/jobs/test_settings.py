@@ -19,7 +19,7 @@ def test_an_empty_environment_gives_the_defaults():
     assert settings.completed_job_ttl is None
     assert settings.drain_grace == 10.0
     assert settings.scheduler_lease_ttl == 15.0
-    assert settings.poll_interval == 5.0
+    assert settings.poll_interval is None
     assert settings.fork_server
     assert settings.backends == ["local"]
 

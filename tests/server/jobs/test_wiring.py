@@ -6,6 +6,7 @@ import pytest
 
 from mlflow.server.jobs import wiring
 from mlflow.server.jobs.clock import Clock
+from mlflow.server.jobs.wakeups.base import Hint
 from tests.server.jobs.fakes import PATIENCE_SECONDS, failed, pass_lease, succeeded
 
 
@@ -78,11 +79,21 @@ def test_what_discovery_creates_is_claimed_without_waiting_for_a_poll(
     discover = []
     monkeypatch.setattr(wiring, "server_tasks", lambda *given: discover.append(given[2]) or [])
     monkeypatch.setattr(wiring, "_get_tracking_store", lambda: None)
-    monkeypatch.setattr(wiring, "OnlineScoringDiscovery", lambda *_: Mock(spec=["run"]))
+    finds = []
+
+    def make_discovery(*_, on_created):
+        discovery = Mock(spec=["run"])
+        discovery.run = lambda _: [on_created(*found) for found in finds]
+        return discovery
+
+    monkeypatch.setattr(wiring, "OnlineScoringDiscovery", make_discovery)
     parts = build_parts(clock)
     woken = watch_wakes(parts, monkeypatch)
     discover[0](term)
-    assert woken == ["claims"]
+    assert woken == []
+    finds.append(("job", None, {}))
+    discover[0](term)
+    assert woken == ["claims", Hint.WORK]
 
 
 def test_what_recovery_requeues_is_claimed_without_waiting_for_a_poll(
@@ -96,10 +107,11 @@ def test_what_recovery_requeues_is_claimed_without_waiting_for_a_poll(
     scheduling.beat_once()
     assert woken == []
     recovering.beat_once()
-    assert woken == ["claims"]
+    assert woken == ["claims", Hint.WORK]
 
 
 def watch_wakes(parts, monkeypatch) -> list[str]:
     woken = []
     monkeypatch.setattr(parts.claiming, "wake", lambda: woken.append("claims"))
+    monkeypatch.setattr(parts.announcer, "to_others", woken.append)
     return woken

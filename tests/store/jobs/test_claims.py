@@ -240,3 +240,24 @@ def test_a_discovered_job_is_claimed_like_any_other(store):
     job = create(store, term=lead(store), lock_key="key")
 
     assert ids(claim(store).claimed) == [job.job_id]
+
+
+@pytest.mark.parametrize("backend", [None, "local"])
+def test_a_look_finds_what_a_claim_would_find(store, clock, backend):
+    def found():
+        return store.is_anything_due([None, "local"], ["other", "job"])
+
+    assert not found()
+    create(store, executor_backend="ray")
+    create(store, job_name="third", executor_backend=backend)
+    assert not found()
+    create(store, executor_backend=backend)
+    assert found()
+    (claimed,) = claim(store).claimed
+    assert not found()
+    store.retry(claimed.claim, "again", 60.0)
+    assert not found()
+    clock.advance(seconds=61)
+    assert found()
+    assert store.is_anything_due([], ["job"]) is False
+    assert store.is_anything_due(["local"], []) is False

@@ -7,7 +7,15 @@ import pytest
 
 from mlflow.store.jobs import tables
 from mlflow.store.jobs.errors import LeadershipLost
-from tests.store.jobs.store_factories import create, insert_raw, lead
+from tests.store.jobs.store_factories import (
+    change_raw,
+    claim_one,
+    create,
+    insert_raw,
+    lead,
+    row_of,
+    to_recovery,
+)
 
 
 def acquire(store, holder="b", ttl_seconds=20.0):
@@ -42,6 +50,85 @@ def test_a_lease_that_ran_out_is_acquired_as_a_new_term(store, clock):
     clock.advance(seconds=2)
 
     assert acquire(store, "b").fence == 2
+
+
+def test_a_leader_sees_that_there_is_nothing_to_do(store, clock):
+    term = acquire(store, "a")
+    clock.advance(seconds=15)
+    outlook = store.lead(term, 20.0)
+    clock.advance(seconds=15)
+
+    assert (outlook.stale_at_ms, outlook.recovery_waits) == (None, False)
+    assert abs(store.now_ms() - 15_000 - outlook.now_ms) < 5_000
+    assert store.lead(term, 20.0)
+
+
+def test_a_term_that_ran_out_leads_no_more(store, clock):
+    term = acquire(store, "a")
+    clock.advance(seconds=21)
+
+    assert store.lead(term, 20.0) is None
+    assert acquire(store, "b").fence == 2
+
+
+def test_a_leader_sees_when_the_first_lease_runs_out(store, clock):
+    term = acquire(store, "a")
+    first = claim_one(store)
+    clock.advance(seconds=10)
+    second = claim_one(store)
+    outlook = store.lead(term, 20.0)
+
+    assert outlook.stale_at_ms == row_of(store, first.claim.job_id).lease_expires_at
+    store.succeed(first.claim, "1")
+    outlook = store.lead(term, 20.0)
+    assert outlook.stale_at_ms == row_of(store, second.claim.job_id).lease_expires_at
+
+
+def test_a_leader_sees_when_the_first_job_is_past_its_timeout(store):
+    term = acquire(store, "a")
+    claim_one(store)
+    slow = claim_one(store, timeout=10.0)
+    claim_one(store, timeout=1e300)
+    outlook = store.lead(term, 20.0)
+
+    assert outlook.stale_at_ms == row_of(store, slow.claim.job_id).started_at + 11_500
+
+
+def test_a_running_job_without_a_lease_is_stale_at_once(store):
+    term = acquire(store, "a")
+    change_raw(store, claim_one(store).claim.job_id, lease_expires_at=None)
+
+    assert store.lead(term, 20.0).stale_at_ms == 0
+
+
+def test_a_leader_sees_that_a_job_waits_for_recovery(store):
+    term = acquire(store, "a")
+    to_recovery(store, claim_one(store))
+
+    assert store.lead(term, 20.0).recovery_waits
+
+
+def test_what_a_leader_expects_is_when_a_sweep_finds_something(store, clock):
+    term = acquire(store, "a", ttl_seconds=1000.0)
+    claim_one(store, timeout=10.0)
+    outlook = store.lead(term, 1000.0)
+    clock.advance(seconds=(outlook.stale_at_ms - outlook.now_ms) / 1000 - 1)
+    assert store.sweep(term) == 0
+    clock.advance(seconds=1.01)
+
+    assert store.sweep(term) == 1
+
+
+def test_how_long_a_lease_lasts(store, clock):
+    assert store.scheduler_lease_lasts("scheduler") == 0
+    term = acquire(store, "a")
+    clock.advance(seconds=5)
+    assert 10 < store.scheduler_lease_lasts("scheduler") <= 15
+    store.release_scheduler_lease(term)
+    assert store.scheduler_lease_lasts("scheduler") == 0
+    acquire(store, "b")
+    clock.advance(seconds=21)
+    assert store.scheduler_lease_lasts("scheduler") == 0
 
 
 def test_renewal_keeps_the_term_for_another_time_to_live(store, clock):

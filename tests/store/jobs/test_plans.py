@@ -36,6 +36,12 @@ VERBS = {
     ),
     "T2 claim of a single row": lambda store, term: claim(store, capacity={"job-1": 1}),
     "T2 idle claim": lambda store, term: claim(store, capacity={"no-such-job": 5}),
+    "look for anything due": lambda store, term: store.is_anything_due(
+        [None, "local"], ["job-1", "job-2"]
+    ),
+    "look for anything due of which there is nothing": lambda store, term: store.is_anything_due(
+        [None, "local"], ["no-such-job", "nor-this"]
+    ),
     "T4 renewal": lambda store, term: store.renew(running(), 30),
     "not running": lambda store, term: store.not_running(running()),
     "T5": lambda store, term: store.succeed(running()[0], "1"),
@@ -44,6 +50,7 @@ VERBS = {
     "progress by token": lambda store, term: store.report_progress(remote(), "half"),
     "T7": lambda store, term: store.retry(running()[1], "again", 1),
     "T8": lambda store, term: store.cancel_job("row-1100100"),
+    "lead": lambda store, term: store.lead(term, HOUR),
     "T9 sweep": lambda store, term: store.sweep(term, limit=20),
     "T10": lambda store, term: store.abandon(running()[2:4]),
     "recovery candidates": lambda store, term: store.recovery_candidates(),
@@ -106,6 +113,7 @@ MERGES = {
     "T2 claim",
     "T2 claim of a single row",
     "T2 idle claim",
+    "look for anything due of which there is nothing",
     "search by type",
     "search by a type of which there is none",
     "search by rare states",

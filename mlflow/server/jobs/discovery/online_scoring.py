@@ -91,6 +91,7 @@ class OnlineScoringDiscovery:
             complete by then.
         max_traces: Most traces in one batch.
         max_looks: Most traces that the scorers of one filter look at for one batch.
+        on_created: Told of each job: its id, workspace and params.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class OnlineScoringDiscovery:
         completion_buffer_seconds: float | None = None,
         max_traces: int = MAX_TRACES_PER_JOB,
         max_looks: int = _MAX_LOOKS,
+        on_created: Callable[[str, str | None, dict[str, Any]], None] = lambda *_: None,
     ) -> None:
         if completion_buffer_seconds is None:
             completion_buffer_seconds = (
@@ -117,6 +119,7 @@ class OnlineScoringDiscovery:
         self._buffer_ms = max(0, int(completion_buffer_seconds * 1000))
         self._max_traces = max_traces
         self._max_looks = max_looks
+        self._on_created = on_created
         self._skips = Skips()
         self._one_at_a_time = threading.Lock()
 
@@ -264,7 +267,7 @@ class OnlineScoringDiscovery:
     def _create(
         self, term: Term, workspace: str | None, job_name: str, params: dict[str, Any]
     ) -> None:
-        self._job_store.create_job(
+        job = self._job_store.create_job(
             job_name,
             json.dumps(params),
             timeout=self._settings.default_timeout,
@@ -273,6 +276,8 @@ class OnlineScoringDiscovery:
             term=term,
             workspace=workspace,
         )
+        if job is not None:
+            self._on_created(job.job_id, workspace, params)
 
     def _experiments_with_an_unfinished_trace_job(self, workspace: str | None) -> set[str]:
         experiment_ids = set()

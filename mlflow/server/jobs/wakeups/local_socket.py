@@ -1,9 +1,12 @@
-"""Wake-ups from this replica's web workers to its runner, over a Unix datagram socket. Keeps I9.
+"""Wake-ups between processes of one host, over Unix datagram sockets. Keeps I9.
 
-Both sides derive the socket's path from the identity that `mlflow server` gives to all its
-processes at start, so two servers on one host never wake each other. The directory belongs to the
-user alone. A full socket, an absent runner or a platform without Unix sockets all mean the same:
-nobody was woken.
+A runner listens at a path that follows from the identity which `mlflow server` gives to all its
+processes at start, so that its own web workers reach it by that alone. Beside it, in a folder for
+each database, lies a link for every runner of that database on this host, through which the other
+servers' processes reach it too. SQLite has no servers on other hosts, so there all are reached.
+
+The directory belongs to the user alone. A full socket, an absent runner or a platform without Unix
+sockets all mean the same: nobody was woken.
 """
 
 import hashlib
@@ -12,27 +15,44 @@ import socket
 import stat
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
-from mlflow.environment_variables import _MLFLOW_SERVER_BOOT_ID
+from sqlalchemy.engine import URL
 
-_STOP = b"s"
-_WAKE = b"w"
+from mlflow.environment_variables import _MLFLOW_SERVER_BOOT_ID
+from mlflow.server.jobs.wakeups.base import NOTHING, Hint, OnHint, read, written
+
+_STOP = b"stop"
+_FROM_ANOTHER = b"+"
+_DATAGRAM_BYTES = 16
 _BACKLOG_DATAGRAMS = 256
 
 
-def wake() -> None:
-    """Hint to this replica's runner that there may be work. Never raises and never blocks."""
-    path = socket_path()
-    if path is None:
-        return
+def wake(hint: Hint, url: URL | None = None) -> None:
+    """Hint to this replica's runner, and to others of the database. Never raises, never blocks.
+
+    Args:
+        hint: What to look at.
+        url: The database; None wakes nobody else's runner.
+    """
+    own = socket_path()
+    datagram = written(hint).encode()
+    if own is not None:
+        _send(own, datagram)
+    if url is not None:
+        wake_others(hint, url)
+
+
+def wake_others(hint: Hint, url: URL) -> None:
+    """Hint to the runners of other replicas on this host, on the same database."""
+    own = socket_path()
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
-            sender.sendto(_WAKE, str(path))
+        links = [*_folder_of(url).iterdir()] if own is not None else []
     except OSError:
-        pass
+        return
+    for link in links:
+        if link.name != own.name and (path := _target(link)):
+            _send(path, _FROM_ANOTHER + written(hint).encode())
 
 
 def socket_path() -> Path | None:
@@ -41,25 +61,36 @@ def socket_path() -> Path | None:
     if not boot_id or not hasattr(socket, "AF_UNIX"):
         return None
     # A digest, since a socket's path may have no more than about a hundred characters.
-    name = hashlib.sha256(boot_id.encode()).hexdigest()[:24]
-    return _directory() / f"{name}.sock"
+    return _directory() / f"{_digest(boot_id)}.sock"
 
 
-def local_receiver() -> "LocalSocketReceiver | None":
-    """A receiver for this process's replica, or None where there can be none."""
+def local_receiver(url: URL | None = None) -> "LocalSocketReceiver | None":
+    """A receiver for this process's replica on a database, or None where there can be none."""
     path = socket_path()
-    return None if path is None else LocalSocketReceiver(path)
+    return None if path is None else LocalSocketReceiver(path, url)
 
 
 class LocalSocketReceiver:
-    """Listens at a path and turns any number of waiting datagrams into one call."""
+    """Listens at a path and turns any number of waiting datagrams into one call for each origin."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, url: URL | None = None) -> None:
         self._path = path
+        self._url = url
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self, on_wake: Callable[[], None]) -> None:
+    @property
+    def hears_own(self) -> bool:
+        """Whether this replica's web workers reach it."""
+        return self._socket is not None
+
+    @property
+    def hears_all(self) -> bool:
+        """Whether all processes that may use the database do."""
+        is_of_one_host = self._url is not None and self._url.get_backend_name() == "sqlite"
+        return is_of_one_host and self.hears_own
+
+    def start(self, on_hint: OnHint) -> None:
         """Listen from now on.
 
         Raises:
@@ -70,12 +101,13 @@ class LocalSocketReceiver:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             listening.bind(str(self._path))
+            self._link()
         except OSError:
             listening.close()
             raise
         self._socket = listening
         self._thread = threading.Thread(
-            target=self._listen, args=(listening, on_wake), name="mlflow-job-wakeups", daemon=True
+            target=self._listen, args=(listening, on_hint), name="mlflow-job-wakeups", daemon=True
         )
         self._thread.start()
 
@@ -83,42 +115,99 @@ class LocalSocketReceiver:
         """Stop listening and remove the socket."""
         if self._socket is None:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            try:
-                sender.sendto(_STOP, str(self._path))
-            except OSError:
-                # Closing alone would not wake the thread; it is a daemon and ends with the process.
-                pass
-            else:
-                self._thread.join(timeout=5)
+        # Closing alone would not wake the thread; it is a daemon and ends with the process.
+        if _send(self._path, _STOP):
+            self._thread.join(timeout=5)
         self._socket.close()
         self._socket = None
+        if self._url is not None:
+            (_folder_of(self._url) / self._path.name).unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
 
-    def _listen(self, listening: socket.socket, on_wake: Callable[[], None]) -> None:
+    def _link(self) -> None:
+        if self._url is None:
+            return
+        folder = _folder_of(self._url)
+        _make_private(folder)
+        for link in folder.iterdir():
+            # What a killed runner left. Only the runner of the same name ever makes it anew.
+            path = _target(link)
+            if path is None or path == self._path or not _is_alive(path):
+                link.unlink(missing_ok=True)
+        (folder / self._path.name).symlink_to(self._path)
+
+    def _listen(self, listening: socket.socket, on_hint: OnHint) -> None:
         while True:
             try:
-                received = [listening.recv(1)]
-                received += _waiting(listening)
+                received = [listening.recv(_DATAGRAM_BYTES), *_waiting(listening)]
             except OSError:
                 return
             if _STOP in received:
                 return
-            on_wake()
+            for is_own in (True, False):
+                if hint := _sum_of(received, is_own):
+                    on_hint(hint, is_own)
+
+
+def _sum_of(received: list[bytes], is_own: bool) -> Hint:
+    hint = NOTHING
+    for datagram in received:
+        if datagram.startswith(_FROM_ANOTHER) is not is_own:
+            hint |= read(datagram.decode(errors="replace"))
+    return hint
 
 
 def _waiting(listening: socket.socket) -> list[bytes]:
     datagrams: list[bytes] = []
     while len(datagrams) < _BACKLOG_DATAGRAMS:
         try:
-            datagrams.append(listening.recv(1, socket.MSG_DONTWAIT))
+            datagrams.append(listening.recv(_DATAGRAM_BYTES, socket.MSG_DONTWAIT))
         except BlockingIOError:
             break
     return datagrams
 
 
+def _send(path: Path, datagram: bytes) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            sender.sendto(datagram, str(path))
+    except OSError:
+        return False
+    return True
+
+
+def _target(link: Path) -> Path | None:
+    # A socket is named by its own path, which is the shorter one.
+    try:
+        return link.readlink()
+    except OSError:
+        return None
+
+
+def _is_alive(path: Path) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect(str(path))
+    except OSError:
+        return False
+    return True
+
+
 def _directory() -> Path:
     return Path(tempfile.gettempdir()) / f"mlflow-jobs-{os.getuid()}"
+
+
+def _folder_of(url: URL) -> Path:
+    database = url.database
+    if url.get_backend_name() == "sqlite" and database:
+        # Wherever each process was started.
+        database = str(Path(database).resolve())
+    return _directory() / _digest(f"{url.get_backend_name()}|{url.host}|{url.port}|{database}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def _make_private(directory: Path) -> None:

@@ -10,7 +10,8 @@ from tests.server.jobs.fakes import PATIENCE_SECONDS, succeeded
 
 @pytest.fixture
 def parts_without_wakeups(build_parts, monkeypatch):
-    monkeypatch.setattr(Loop, "wake", lambda loop: None)
+    for way in ("wake", "wake_among_others"):
+        monkeypatch.setattr(Loop, way, lambda loop: None)
     parts = build_parts(Clock(), poll_interval=0.1)
     loops = [*parts.supervising, parts.claiming]
     for loop in loops:

@@ -92,9 +92,12 @@ AND jobs.id IN (SELECT due_rows.id
 FROM due_rows);
 
 -- scheduler lease: first acquisition
+-- scheduler lease: how long it lasts
 SELECT scheduler_leases.fence, CASE WHEN (scheduler_leases.holder IS NULL
 OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)) THEN :param_1 ELSE :param_2 END AS anon_1
+    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)) THEN :param_1 ELSE (scheduler_leases.acquired_at +
+    scheduler_leases.ttl_seconds * 1000) - (DATEDIFF_BIG(MILLISECOND, '1970-01-01',
+    SYSUTCDATETIME()) + :now_ms_1) END AS anon_1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1;
 
@@ -114,6 +117,7 @@ VALUES (:lease_key, (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
     :ttl_seconds, :holder, :fence);
 
 -- scheduler lease: renewal
+-- lead
 UPDATE scheduler_leases
 SET acquired_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
     ttl_seconds=:ttl_seconds
@@ -122,6 +126,18 @@ AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
     '1970-01-01', SYSUTCDATETIME()) + :now_ms_1);
+
+-- lead
+SELECT (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1) AS now_ms, (SELECT
+    min(coalesce(jobs.lease_expires_at, :coalesce_1)) AS min_1
+FROM jobs
+WHERE jobs.status = 1) AS lease_ends_at, (SELECT min(jobs.started_at + CAST(CASE WHEN (jobs.timeout
+    > :timeout_1) THEN :param_1 WHEN (jobs.timeout < :timeout_2) THEN :param_2 ELSE jobs.timeout END
+    * :param_3 AS BIGINT)) AS min_2
+FROM jobs
+WHERE jobs.status = 1) AS overruns_at, CASE WHEN (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 6)) THEN :param_4 ELSE :param_5 END AS recovery_waits;
 
 -- periodic run: first
 -- periodic run: later
@@ -211,6 +227,81 @@ VALUES (:id, (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_m
     :params, :workspace, :timeout, :status, :retry_count, (DATEDIFF_BIG(MILLISECOND, '1970-01-01',
     SYSUTCDATETIME()) + :now_ms_1), :creator, :executor_backend, :scoped_permissions, :lock_key,
     :sealed_environment, :discovered_by, :had_extra_envs);
+
+-- anything due
+SELECT TOP 1 anon_1.id
+FROM (SELECT anon_2.id AS id
+FROM (SELECT TOP 1 jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_2
+UNION ALL
+SELECT anon_3.id AS id
+FROM (SELECT TOP 1 jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_3
+UNION ALL
+SELECT anon_4.id AS id
+FROM (SELECT TOP 1 jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_4
+UNION ALL
+SELECT anon_5.id AS id
+FROM (SELECT TOP 1 jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_5
+UNION ALL
+SELECT anon_6.id AS id
+FROM (SELECT TOP 1 jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_6
+UNION ALL
+SELECT anon_7.id AS id
+FROM (SELECT TOP 1 jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_7
+UNION ALL
+SELECT anon_8.id AS id
+FROM (SELECT TOP 1 jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2
+AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_8
+UNION ALL
+SELECT anon_9.id AS id
+FROM (SELECT TOP 1 jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2
+AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_9)
+    AS anon_1;
 
 -- T2, exclusivity lock is free
 -- T3, exclusivity lock is held

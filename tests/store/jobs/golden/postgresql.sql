@@ -112,11 +112,35 @@ RETURNING jobs.id, jobs.fence, jobs.job_name, jobs.params, jobs.timeout, jobs.wo
     jobs.executor_backend, jobs.creator, jobs.retry_count, jobs.recovery_count,
     jobs.sealed_environment, jobs.lock_key, jobs.creation_time, jobs.next_attempt_at;
 
+-- lead, in one statement
+UPDATE scheduler_leases
+SET acquired_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
+    ttl_seconds=:ttl_seconds::INTEGER
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+RETURNING (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) AS now_ms, (SELECT
+    min(coalesce(jobs.lease_expires_at, :coalesce_1::INTEGER)) AS min_1
+FROM jobs
+WHERE jobs.status = 1) AS lease_ends_at, (SELECT min(jobs.started_at + CAST(CASE WHEN (jobs.timeout
+    > :timeout_1) THEN :param_1 WHEN (jobs.timeout < :timeout_2::INTEGER) THEN :param_2::INTEGER
+    ELSE jobs.timeout END * :param_3 AS BIGINT)) AS min_2
+FROM jobs
+WHERE jobs.status = 1) AS overruns_at, CASE WHEN (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 6)) THEN :param_4::INTEGER ELSE :param_5::INTEGER END AS recovery_waits;
+
 -- scheduler lease: first acquisition
+-- scheduler lease: how long it lasts
 SELECT scheduler_leases.fence, CASE WHEN (scheduler_leases.holder IS NULL
 OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)) THEN :param_1::INTEGER ELSE
-    :param_2::INTEGER END AS anon_1
+    (scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000) - (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) END AS anon_1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR;
 
@@ -138,6 +162,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :ttl_secon
     :holder::VARCHAR, :fence::BIGINT);
 
 -- scheduler lease: renewal
+-- lead
 UPDATE scheduler_leases
 SET acquired_at=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
@@ -147,6 +172,19 @@ AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER);
+
+-- lead
+SELECT (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) AS now_ms, (SELECT
+    min(coalesce(jobs.lease_expires_at, :coalesce_1::INTEGER)) AS min_1
+FROM jobs
+WHERE jobs.status = 1) AS lease_ends_at, (SELECT min(jobs.started_at + CAST(CASE WHEN (jobs.timeout
+    > :timeout_1) THEN :param_1 WHEN (jobs.timeout < :timeout_2::INTEGER) THEN :param_2::INTEGER
+    ELSE jobs.timeout END * :param_3 AS BIGINT)) AS min_2
+FROM jobs
+WHERE jobs.status = 1) AS overruns_at, CASE WHEN (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 6)) THEN :param_4::INTEGER ELSE :param_5::INTEGER END AS recovery_waits;
 
 -- periodic run: first
 -- periodic run: later
@@ -243,6 +281,93 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :job_name:
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :creator::VARCHAR,
     :executor_backend::VARCHAR, :scoped_permissions::JSON, :lock_key::VARCHAR,
     :sealed_environment::VARCHAR, :discovered_by::VARCHAR, :had_extra_envs);
+
+-- anything due
+SELECT anon_1.id
+FROM (SELECT anon_2.id AS id
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1::VARCHAR
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_1::INTEGER) AS anon_2
+UNION ALL
+SELECT anon_3.id AS id
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1::VARCHAR
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_2::INTEGER) AS anon_3
+UNION ALL
+SELECT anon_4.id AS id
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+AND jobs.job_name = :job_name_2::VARCHAR
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_3::INTEGER) AS anon_4
+UNION ALL
+SELECT anon_5.id AS id
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+AND jobs.job_name = :job_name_2::VARCHAR
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_4::INTEGER) AS anon_5
+UNION ALL
+SELECT anon_6.id AS id
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3::VARCHAR
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_5::INTEGER) AS anon_6
+UNION ALL
+SELECT anon_7.id AS id
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3::VARCHAR
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_6::INTEGER) AS anon_7
+UNION ALL
+SELECT anon_8.id AS id
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2::VARCHAR
+AND jobs.job_name = :job_name_4::VARCHAR
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_7::INTEGER) AS anon_8
+UNION ALL
+SELECT anon_9.id AS id
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2::VARCHAR
+AND jobs.job_name = :job_name_4::VARCHAR
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_8::INTEGER) AS anon_9) AS anon_1
+LIMIT :param_9::INTEGER;
 
 -- T2, exclusivity lock is free
 -- T3, exclusivity lock is held

@@ -18,7 +18,7 @@ from sqlalchemy import ClauseElement, Select, UpdateBase
 from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
 
 from mlflow.entities._job_status import JobStatus
-from mlflow.store.jobs import claims, statements, tables
+from mlflow.store.jobs import claims, lease_rows, statements, tables
 from mlflow.store.jobs.dialects import now_ms
 from mlflow.store.jobs.job_tokens import hash_of
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
@@ -27,6 +27,7 @@ from mlflow.store.jobs.values import (
     Claim,
     ClaimedJob,
     RecoveryCandidate,
+    Term,
     TokenHolder,
 )
 from tests.store.jobs.store_factories import (
@@ -58,7 +59,7 @@ def texts() -> dict[str, str]:
     """The listing of each dialect, by its name."""
     recorded = record()
     return {
-        name: _listing([*_claim(name, dialect), *recorded], dialect)
+        name: _listing([*_claim(name, dialect), *_lead(name), *recorded], dialect)
         for name, dialect in DIALECTS.items()
     }
 
@@ -109,6 +110,8 @@ def _leadership(store) -> Iterator[Verb]:
 
     yield "scheduler lease: first acquisition", acquire
     yield "scheduler lease: renewal", lambda: store.renew_scheduler_lease(term.held, 20)
+    yield "lead", lambda: store.lead(term.held, 20)
+    yield "scheduler lease: how long it lasts", lambda: store.scheduler_lease_lasts("scheduler")
     yield "periodic run: first", lambda: store.begin_periodic_run("task", 1, term.held)
     yield "periodic run: later", lambda: store.begin_periodic_run("task", 2, term.held)
     yield "periodic run: last", lambda: store.last_periodic_run("task")
@@ -120,6 +123,7 @@ def _leadership(store) -> Iterator[Verb]:
 
 def _owner(store) -> Iterator[Verb]:
     yield "T1", lambda: create(store, job_id="first", lock_key="key")
+    yield "anything due", lambda: store.is_anything_due([None, "local"], ["job", "other"])
     owned = SimpleNamespace()
 
     def take_lock():
@@ -256,6 +260,13 @@ def _claim(name: str, dialect) -> Iterator[tuple[str, ClauseElement]]:
         yield "T2, two types of job on two backends: what is due", due
         which = tables.jobs.c.id.in_(["1", "2"])
         yield "T2: the claim", statements.claim(which, "replica", 30, now)
+
+
+def _lead(name: str) -> Iterator[tuple[str, ClauseElement]]:
+    if name == "postgresql":
+        now = now_ms(0)
+        renewal = lease_rows.renew(Term("scheduler", "leader", 1), 15, now)
+        yield "lead, in one statement", renewal.returning(*statements.outlook(now))
 
 
 def _listing(recorded: list[tuple[str, ClauseElement]], dialect) -> str:

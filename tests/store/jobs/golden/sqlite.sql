@@ -102,10 +102,12 @@ RETURNING id, fence, job_name, params, timeout, workspace, executor_backend, cre
     recovery_count, sealed_environment, lock_key, creation_time, next_attempt_at;
 
 -- scheduler lease: first acquisition
+-- scheduler lease: how long it lasts
 SELECT scheduler_leases.fence, CASE WHEN (scheduler_leases.holder IS NULL
 OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <=
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)) THEN :param_1
-    ELSE :param_2 END AS anon_1
+    ELSE (scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000) -
+    (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1) END AS anon_1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1;
 
@@ -125,6 +127,7 @@ VALUES (:lease_key, (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS 
     :now_ms_1), :ttl_seconds, :holder, :fence);
 
 -- scheduler lease: renewal
+-- lead
 UPDATE scheduler_leases
 SET acquired_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
     ttl_seconds=:ttl_seconds
@@ -133,6 +136,18 @@ AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1);
+
+-- lead
+SELECT (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1) AS now_ms,
+    (SELECT min(coalesce(jobs.lease_expires_at, :coalesce_1)) AS min_1
+FROM jobs
+WHERE jobs.status = 1) AS lease_ends_at, (SELECT min(jobs.started_at + CAST(CASE WHEN (jobs.timeout
+    > :timeout_1) THEN :param_1 WHEN (jobs.timeout < :timeout_2) THEN :param_2 ELSE jobs.timeout END
+    * :param_3 AS BIGINT)) AS min_2
+FROM jobs
+WHERE jobs.status = 1) AS overruns_at, CASE WHEN (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 6)) THEN :param_4 ELSE :param_5 END AS recovery_waits;
 
 -- periodic run: first
 -- periodic run: later
@@ -223,6 +238,93 @@ VALUES (:id, (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER
     :job_name, :params, :workspace, :timeout, :status, :retry_count, (CAST(ROUND((julianday('now') -
     2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1), :creator, :executor_backend,
     :scoped_permissions, :lock_key, :sealed_environment, :discovered_by, :had_extra_envs);
+
+-- anything due
+SELECT anon_1.id
+FROM (SELECT anon_2.id AS id
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_1 OFFSET :param_2) AS anon_2
+UNION ALL
+SELECT anon_3.id AS id
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_3 OFFSET :param_4) AS anon_3
+UNION ALL
+SELECT anon_4.id AS id
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_5 OFFSET :param_6) AS anon_4
+UNION ALL
+SELECT anon_5.id AS id
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_7 OFFSET :param_8) AS anon_5
+UNION ALL
+SELECT anon_6.id AS id
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_9 OFFSET :param_10) AS anon_6
+UNION ALL
+SELECT anon_7.id AS id
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_11 OFFSET :param_12) AS anon_7
+UNION ALL
+SELECT anon_8.id AS id
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2
+AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_13 OFFSET :param_14) AS anon_8
+UNION ALL
+SELECT anon_9.id AS id
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2
+AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_15 OFFSET :param_16) AS anon_9) AS anon_1
+LIMIT :param_17 OFFSET :param_18;
 
 -- T2, exclusivity lock is free
 -- T3, exclusivity lock is held

@@ -2,7 +2,7 @@
 
 import sqlalchemy
 
-from tests.store.jobs.store_factories import claim, create
+from tests.store.jobs.store_factories import claim, create, lead
 
 
 class Counter:
@@ -55,3 +55,18 @@ def test_a_claim_takes_as_many_statements_for_many_jobs_as_for_one(store):
         create(store)
 
     assert len(statements_of(store, lambda: claim(store, capacity={"job": 30}))) == few
+
+
+def test_a_look_for_due_jobs_is_one_statement(store):
+    create(store, executor_backend="ray")
+    names = [f"type-{number}" for number in range(7)]
+
+    looks = statements_of(store, lambda: store.is_anything_due([None, "local"], names))
+    assert len(looks) == 1
+
+
+def test_a_leader_renews_and_looks_in_one_statement_where_the_database_can(store):
+    term = lead(store)
+    most = 1 if store.db_type == "postgresql" else 2
+
+    assert len(statements_of(store, lambda: store.lead(term, 20))) == most
