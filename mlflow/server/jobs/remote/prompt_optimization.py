@@ -39,7 +39,7 @@ def needs_of_optimization(params: Mapping[str, Any]) -> Iterator[FieldNeeds]:
 
 
 def _check_optimizer(params: Mapping[str, Any]) -> None:
-    if str(params["optimizer_type"]).lower() not in _OPTIMIZERS:
+    if params["optimizer_type"].lower() not in _OPTIMIZERS:
         raise InvalidSubmission(
             "params.optimizer_type", f"must be one of {', '.join(_OPTIMIZERS)} to run elsewhere"
         )
