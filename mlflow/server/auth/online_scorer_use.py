@@ -1,22 +1,33 @@
-"""Whoever sets up an online scorer may use its model, since the leader runs it as somebody else."""
+"""Whoever sets up an online scorer holds what it will be granted: it runs as somebody else.
 
-import json
+That is USE of each gateway endpoint that it calls, and what a custom scorer declares: USE of
+endpoints and READ of prompts.
+"""
+
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mlflow.exceptions import MlflowException
-from mlflow.genai.scorers.scorer_utils import (
-    extract_endpoint_ref,
-    extract_model_from_serialized_scorer,
-    is_gateway_model,
-)
+from mlflow.genai.scorers.needs import needs_of_serialized
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.tracking.abstract_store import AbstractStore
 
-MayUse = Callable[[str], bool]
+
+@dataclass(frozen=True)
+class Caller:
+    """What the caller may do.
+
+    Attributes:
+        may_use: Whether the gateway endpoint of this name may be called.
+        may_read: Whether the prompt of this name may be read.
+    """
+
+    may_use: Callable[[str], bool]
+    may_read: Callable[[str], bool]
 
 
 def may_switch_on(
-    store: AbstractStore, experiment_id: str, name: str, sample_rate: object, may_use: MayUse
+    store: AbstractStore, experiment_id: str, name: str, sample_rate: object, caller: Caller
 ) -> bool:
     """Whether the caller may let a registered scorer run online at this rate.
 
@@ -25,16 +36,16 @@ def may_switch_on(
         experiment_id: The experiment of the scorer.
         name: The scorer.
         sample_rate: As it was sent. Nothing runs at 0, so anybody may set that.
-        may_use: Whether the caller may use the gateway endpoint of this name.
+        caller: Who asks.
     """
     if sample_rate == 0:
         return True
     scorer = store.get_scorer(experiment_id, name)
-    return _may_use_model(scorer._serialized_scorer, may_use)
+    return _holds_its_needs(scorer._serialized_scorer, caller)
 
 
 def may_register(
-    store: AbstractStore, experiment_id: str, name: str, serialized_scorer: str, may_use: MayUse
+    store: AbstractStore, experiment_id: str, name: str, serialized_scorer: str, caller: Caller
 ) -> bool:
     """Whether the caller may register this version: if the scorer is online, it runs from now on.
 
@@ -43,18 +54,17 @@ def may_register(
         experiment_id: The experiment of the scorer.
         name: The scorer.
         serialized_scorer: The new version.
-        may_use: Whether the caller may use the gateway endpoint of this name.
+        caller: Who asks.
     """
-    return _may_use_model(serialized_scorer, may_use) or not _is_online(store, experiment_id, name)
+    return _holds_its_needs(serialized_scorer, caller) or not _is_online(store, experiment_id, name)
 
 
-def _may_use_model(serialized_scorer: str, may_use: MayUse) -> bool:
-    try:
-        model = extract_model_from_serialized_scorer(json.loads(serialized_scorer))
-    except (AttributeError, ValueError):
-        # The handler says what is wrong with it.
-        return True
-    return not is_gateway_model(model) or may_use(extract_endpoint_ref(model))
+def _holds_its_needs(serialized_scorer: str, caller: Caller) -> bool:
+    # What cannot be read needs nothing here: the handler, or the submission, says what is wrong.
+    needs = needs_of_serialized(serialized_scorer)
+    return all(map(caller.may_use, sorted(needs.endpoints))) and all(
+        map(caller.may_read, sorted(needs.prompts))
+    )
 
 
 def _is_online(store: AbstractStore, experiment_id: str, name: str) -> bool:

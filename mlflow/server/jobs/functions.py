@@ -48,6 +48,11 @@ _SUPPORTED_JOB_FUNCTION_LIST = [
 _ALLOWED_JOB_NAME_LIST = [*_OURS, *_named_by_operator("_MLFLOW_ALLOWED_JOB_NAME_LIST")]
 
 
+def is_built_in(job_name: str) -> bool:
+    """Whether this is a job of MLflow's own and not one that the operator named."""
+    return job_name in _OURS
+
+
 class TransientError(RuntimeError):
     """Raised by a job function to ask that the job be run again later."""
 

@@ -9,11 +9,10 @@ from typing import Any
 from mlflow.genai.scorers.scorer_utils import (
     is_online_scoring_job,
     params_contain_custom_scorer_code,
-    scorer_params_use_direct_provider_model,
 )
 from mlflow.server.jobs.errors import InvalidSubmission
-from mlflow.server.jobs.executor import AbstractJobExecutor
 from mlflow.server.jobs.executor_registry import JobExecutorRegistry, get_executor_registry
+from mlflow.server.jobs.remote.permissions import refuse_direct_models
 from mlflow.server.jobs.settings import JobSettings
 
 
@@ -34,7 +33,7 @@ class JobRouter:
             MlflowException: a serialized scorer in `params` cannot be read.
         """
         params = dict(params)
-        has_custom_scorer = params_contain_custom_scorer_code(job_name, params)
+        has_custom_scorer = _has_custom_scorer(job_name, params)
         if has_custom_scorer and not self._settings.custom_scorers_enabled:
             raise InvalidSubmission(
                 "params",
@@ -47,15 +46,13 @@ class JobRouter:
             raise InvalidSubmission(
                 "job_name", f"{job_name!r} with these params does not run on backend {backend!r}"
             )
-        if _resolves_gateway_models_only(executor) and scorer_params_use_direct_provider_model(
-            job_name, params
-        ):
-            raise InvalidSubmission(
-                "params",
-                f"names a model that is not behind the AI Gateway, and backend {backend!r} reaches "
-                "no other; use a gateway:/ endpoint",
-            )
+        refuse_direct_models(executor, backend, job_name, params)
         return backend
+
+    def choose(self, job_name: str, params: Mapping[str, Any]) -> str:
+        """The backend for such a job, whether or not it can be run there."""
+        params = dict(params)
+        return self.select(job_name, params, _has_custom_scorer(job_name, params))
 
     def select(self, job_name: str | None, params: dict[str, Any], has_custom_scorer: bool) -> str:
         """The backend for a job that may be run at all; see `select_executor_backend`."""
@@ -94,5 +91,8 @@ def select_executor_backend(
     return router.select(job_name, params or {}, is_custom_scorer)
 
 
-def _resolves_gateway_models_only(executor: AbstractJobExecutor) -> bool:
-    return executor.remote_execution and not executor.supports_direct_provider_models
+def _has_custom_scorer(job_name: str, params: dict[str, Any]) -> bool:
+    try:
+        return params_contain_custom_scorer_code(job_name, params)
+    except RecursionError:
+        raise InvalidSubmission("params", "holds a scorer that is nested too deep") from None

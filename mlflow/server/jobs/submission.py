@@ -15,6 +15,8 @@ from mlflow.server.jobs.executor import AbstractJobExecutor
 from mlflow.server.jobs.executor_registry import get_executor_registry
 from mlflow.server.jobs.functions import _ALLOWED_JOB_NAME_LIST, JobFunctionMetadata
 from mlflow.server.jobs.lock_manager import lock_key
+from mlflow.server.jobs.remote.holders import require_held
+from mlflow.server.jobs.remote.permissions import grant_for
 from mlflow.server.jobs.requirements import check_requirements
 from mlflow.server.jobs.router import JobRouter
 from mlflow.server.jobs.sealed_environment import seal
@@ -57,6 +59,8 @@ def submit_job(
     Raises:
         MlflowException: INTERNAL_ERROR: jobs are off or impossible on this server, or `function`
             is not a job function. INVALID_PARAMETER_VALUE: a field is wrong; the message names it.
+            PERMISSION_DENIED: on its remote backend the job would be granted what `creator` does
+            not hold.
     """
     settings = _settings_where_jobs_run()
     metadata = _metadata_of(function)
@@ -72,17 +76,22 @@ def submit_job(
         # A lock that its holder does not give back is stale only by the holder's timeout (I4).
         timeout = executor.config.default_timeout or settings.default_timeout
 
+    workspace = get_request_workspace() if MLFLOW_ENABLE_WORKSPACES.get() else None
+    creator = _current_authenticated_user() if creator is None else creator
+    grant = grant_for(executor, backend, metadata.name, params, workspace)
+    require_held(creator, grant or [])
+
     # Made here and not by the store, so that the seal can be bound to it.
     job_id = str(uuid.uuid4())
-    workspace = get_request_workspace() if MLFLOW_ENABLE_WORKSPACES.get() else None
     store = _get_job_store()
     job = store.create_job(
         metadata.name,
         params_json,
         timeout=timeout,
-        creator=_current_authenticated_user() if creator is None else creator,
+        creator=creator,
         executor_backend=backend,
         lock_key=lock_key(metadata.name, params, metadata.exclusive, workspace),
+        scoped_permissions=grant,
         sealed_environment=seal(job_id, extra_envs) if extra_envs else None,
         job_id=job_id,
     )

@@ -31,6 +31,7 @@ from mlflow.server.jobs.owned_jobs import OwnedJobs
 from mlflow.server.jobs.pace import Pace
 from mlflow.server.jobs.periodic import PeriodicTasks
 from mlflow.server.jobs.recovery import Recovery
+from mlflow.server.jobs.remote.online_grants import OnlineGrants
 from mlflow.server.jobs.renewals import Renewals
 from mlflow.server.jobs.router import JobRouter
 from mlflow.server.jobs.scheduler import Scheduler
@@ -387,11 +388,13 @@ class _LazyDiscovery:
     def _built(self) -> OnlineScoringDiscovery:
         with self._lock:
             if self._discovery is None:
+                router = JobRouter(self._settings, self._registry)
                 self._discovery = OnlineScoringDiscovery(
                     _get_tracking_store(),
                     self._store,
                     self._settings,
-                    JobRouter(self._settings, self._registry),
+                    router,
+                    OnlineGrants(router, self._registry),
                     on_created=self._created,
                 )
             return self._discovery

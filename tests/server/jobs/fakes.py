@@ -115,6 +115,30 @@ class ScriptedExecutor(AbstractJobExecutor):
             return self._results.setdefault(job_id, queue.Queue())
 
 
+class RemoteExecutor(ScriptedExecutor):
+    """A scripted backend whose jobs reach the server over HTTP alone, with a job token."""
+
+    def __init__(
+        self,
+        direct_models: bool = False,
+        runs: Callable[[str], bool] = lambda job_name: True,
+    ) -> None:
+        super().__init__()
+        self._direct_models = direct_models
+        self._runs = runs
+
+    @property
+    def remote_execution(self) -> bool:
+        return True
+
+    @property
+    def supports_direct_provider_models(self) -> bool:
+        return self._direct_models
+
+    def supports_job(self, job_name: str, params: dict) -> bool:
+        return self._runs(job_name)
+
+
 def succeeded(result: str | None = "null") -> JobResult:
     return JobResult(JobStatus.SUCCEEDED, result=result)
 

@@ -52,6 +52,7 @@ from mlflow.server.jobs.discovery.trace_checkpoints import (
 )
 from mlflow.server.jobs.discovery.waiting_traces import waiting_traces
 from mlflow.server.jobs.lock_manager import lock_key
+from mlflow.server.jobs.remote.online_grants import OnlineGrants
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.server.workspace_helpers import _get_workspace_store
 from mlflow.store.jobs.abstract_store import AbstractJobStore
@@ -86,6 +87,7 @@ class OnlineScoringDiscovery:
         job_store: Where PENDING jobs are inserted; of all workspaces.
         settings: The timeout of the jobs.
         router: The backend of the jobs.
+        grants: What the jobs may open if their backend is remote; None if no backend is.
         workspaces: Names the workspaces to look in.
         completion_buffer_seconds: Age that a trace must have before it is looked at, so that it is
             complete by then.
@@ -100,6 +102,7 @@ class OnlineScoringDiscovery:
         job_store: AbstractJobStore,
         settings: JobSettings,
         router: Router,
+        grants: OnlineGrants | None = None,
         *,
         workspaces: Callable[[], Iterable[str | None]] = workspace_names,
         completion_buffer_seconds: float | None = None,
@@ -115,6 +118,7 @@ class OnlineScoringDiscovery:
         self._job_store = job_store
         self._settings = settings
         self._router = router
+        self._grants = grants
         self._workspaces = workspaces
         self._buffer_ms = max(0, int(completion_buffer_seconds * 1000))
         self._max_traces = max_traces
@@ -169,6 +173,10 @@ class OnlineScoringDiscovery:
         if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
             return
         trace_level, session_level = split_by_level(online_scorers, self._note_skipped_scorer)
+        trace_level = self._grantable(ONLINE_TRACE_SCORER_JOB_NAME, experiment_id, trace_level)
+        session_level = self._grantable(
+            ONLINE_SESSION_SCORER_JOB_NAME, experiment_id, session_level
+        )
         if trace_level and not is_scoring_traces:
             params = self._trace_job_params(experiment_id, checkpoint_of(experiment), trace_level)
             if params is not None:
@@ -264,14 +272,29 @@ class OnlineScoringDiscovery:
         tag = ExperimentTag(CHECKPOINT_TAG, json.dumps(checkpoint_value(start)))
         self._tracking_store.set_experiment_tag(experiment_id, tag)
 
+    def _grantable(
+        self, job_name: str, experiment_id: str, online_scorers: list[OnlineScorer]
+    ) -> list[OnlineScorer]:
+        if self._grants is None:
+            return online_scorers
+        return self._grants.grantable(
+            job_name,
+            online_scorers,
+            lambda scorers: _common_params(experiment_id, scorers),
+            self._note_skipped_scorer,
+        )
+
     def _create(
         self, term: Term, workspace: str | None, job_name: str, params: dict[str, Any]
     ) -> None:
+        backend = self._router.route(job_name, params)
+        grant = self._grants and self._grants.grant(backend, job_name, params, workspace)
         job = self._job_store.create_job(
             job_name,
             json.dumps(params),
             timeout=self._settings.default_timeout,
-            executor_backend=self._router.route(job_name, params),
+            executor_backend=backend,
+            scoped_permissions=grant,
             lock_key=lock_key(job_name, params, _EXCLUSIVE_PARAMS, workspace),
             term=term,
             workspace=workspace,
