@@ -1,6 +1,7 @@
 """Which resources a request touches, read as the handler of its route will read them.
 
-What cannot be named, such as a search of no experiment, is the resource "", which nobody is granted.
+What cannot be named, such as a search of no experiment, is the resource "", which nobody is
+granted.
 """
 
 from collections.abc import Callable, Iterable, Mapping
