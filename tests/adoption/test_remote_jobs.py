@@ -80,9 +80,7 @@ def test_remote_progress_is_seen_while_the_job_runs(place, tmp_path):
     assert ended(place, job_id)["result"] == place.server.address
 
 
-def test_a_remote_judge_reads_traces_asks_its_model_and_leaves_its_answers(
-    any_place,
-):
+def test_a_remote_judge_reads_traces_asks_its_model_and_leaves_its_answers(any_place):
     place = any_place
     grant = [
         JobScopedPermission("experiment", place.made["experiment"], None, "EDIT"),
@@ -96,9 +94,7 @@ def test_a_remote_judge_reads_traces_asks_its_model_and_leaves_its_answers(
     assert seen == Counter((trace, "yes") for trace in place.made["traces"])
 
 
-def test_a_remote_judge_without_its_model_in_the_grant_is_refused_by_the_gateway(
-    any_place,
-):
+def test_a_remote_judge_without_its_model_in_the_grant_is_refused_by_the_gateway(any_place):
     place = any_place
     grant = [JobScopedPermission("experiment", place.made["experiment"], None, "EDIT")]
     asked = len(place.stub.keys)

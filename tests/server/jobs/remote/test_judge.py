@@ -126,6 +126,23 @@ def test_a_token_that_is_not_shown_properly_is_not_accepted(job_store, claim_rem
     assert job.token not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (lambda store, job: store.succeed(job.claim, "1"), "has ended"),
+        (lambda store, job: store.retry(job.claim, "away", 0.0), "has ended"),
+        (lambda store, job: store.cancel_job(job.claim.job_id), "has ended"),
+    ],
+)
+@pytest.mark.parametrize("which", [route(), None], ids=["a route of the table", "another route"])
+def test_a_token_whose_claim_has_ended_is_not_accepted(job_store, claim_remote, end, words, which):
+    job = claim_remote(scoped_permissions=[JobScopedPermission("experiment", "7", None, "EDIT")])
+    headers = {"X-MLflow-Job-Id": [job.claim.job_id], "X-MLflow-Job-Token": [job.token]}
+    end(job_store, job)
+    with pytest.raises(TokenNotAccepted, match=words):
+        judge(job_store, headers.__getitem__, which, Asked({}))
+
+
 def test_no_row_of_the_table_opens_anything_by_a_method_that_deletes():
     for each in (*REST_ROUTES, *NATIVE_ROUTES):
         assert each.method in ("GET", "POST", "PATCH"), each
