@@ -127,19 +127,20 @@ def test_a_token_that_is_not_shown_properly_is_not_accepted(job_store, claim_rem
 
 
 @pytest.mark.parametrize(
-    ("end", "words"),
+    "end",
     [
-        (lambda store, job: store.succeed(job.claim, "1"), "has ended"),
-        (lambda store, job: store.retry(job.claim, "away", 0.0), "has ended"),
-        (lambda store, job: store.cancel_job(job.claim.job_id), "has ended"),
+        lambda store, job: store.succeed(job.claim, "1"),
+        lambda store, job: store.retry(job.claim, "away", 0.0),
+        lambda store, job: store.cancel_job(job.claim.job_id),
     ],
+    ids=["T5", "T7", "T8"],
 )
 @pytest.mark.parametrize("which", [route(), None], ids=["a route of the table", "another route"])
-def test_a_token_whose_claim_has_ended_is_not_accepted(job_store, claim_remote, end, words, which):
+def test_a_token_whose_claim_has_ended_is_not_accepted(job_store, claim_remote, end, which):
     job = claim_remote(scoped_permissions=[JobScopedPermission("experiment", "7", None, "EDIT")])
     headers = {"X-MLflow-Job-Id": [job.claim.job_id], "X-MLflow-Job-Token": [job.token]}
     end(job_store, job)
-    with pytest.raises(TokenNotAccepted, match=words):
+    with pytest.raises(TokenNotAccepted, match="has ended"):
         judge(job_store, headers.__getitem__, which, Asked({}))
 
 
