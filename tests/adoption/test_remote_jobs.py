@@ -15,11 +15,21 @@ from tests.adoption.servers import wait_for
 pytestmark = pytest.mark.servers
 
 
-@pytest.fixture(scope="module", params=["open", "guarded"])
-def place(request, tmp_path_factory):
-    directory = tmp_path_factory.mktemp(request.param)
-    with remote_place(directory, guarded=request.param == "guarded") as place:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    with remote_place(tmp_path_factory.mktemp("open"), guarded=False) as place:
         yield place
+
+
+@pytest.fixture(scope="module")
+def guarded_place(tmp_path_factory):
+    with remote_place(tmp_path_factory.mktemp("guarded"), guarded=True) as place:
+        yield place
+
+
+@pytest.fixture(params=["place", "guarded_place"])
+def any_place(request):
+    return request.getfixturevalue(request.param)
 
 
 def ended(place: RemotePlace, job_id: str) -> dict:
@@ -70,7 +80,8 @@ def test_remote_progress_is_seen_while_the_job_runs(place, tmp_path):
     assert ended(place, job_id)["result"] == place.server.address
 
 
-def test_a_remote_judge_reads_traces_asks_its_model_and_leaves_its_answers(place):
+def test_a_remote_judge_reads_traces_asks_its_model_and_leaves_its_answers(any_place):
+    place = any_place
     grant = [
         JobScopedPermission("experiment", place.made["experiment"], None, "EDIT"),
         JobScopedPermission("gateway_endpoint", ENDPOINT, None, "USE"),
@@ -83,7 +94,8 @@ def test_a_remote_judge_reads_traces_asks_its_model_and_leaves_its_answers(place
     assert seen == Counter((trace, "yes") for trace in place.made["traces"])
 
 
-def test_a_remote_judge_without_its_model_in_the_grant_is_refused_by_the_gateway(place):
+def test_a_remote_judge_without_its_model_in_the_grant_is_refused_by_the_gateway(any_place):
+    place = any_place
     grant = [JobScopedPermission("experiment", place.made["experiment"], None, "EDIT")]
     asked = len(place.stub.keys)
     job = ended(place, place.create("invoke_scorer", _scoring(place, "modelless"), grant))

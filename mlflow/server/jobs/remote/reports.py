@@ -19,7 +19,7 @@ class ReportedOtherwise(MlflowException):
 
     def __init__(self, job_id: str, status: JobStatus | None) -> None:
         super().__init__(
-            f"Job {job_id} is {status} already, and this report says otherwise. Nothing is changed.",
+            f"Job {job_id} is {status}, and this report says otherwise. Nothing is changed.",
             RESOURCE_CONFLICT,
         )
 

@@ -1,6 +1,7 @@
 """Which resources a request touches, read as the handler of its route will read them.
 
-What cannot be named, such as a search of no experiment, is the resource "", which nobody is granted.
+What cannot be named, such as a search of no experiment, is the resource "", which nobody is
+granted.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -101,7 +102,8 @@ def prompt_in(message_type: type[Message]) -> Find:
 
     def find(asked: Asked) -> Iterable[Resource]:
         name = asked.message(message_type).name
-        return [Resource("prompt" if _is_prompt(name) else "registered_model", name)]
+        is_prompt = name == _UNNAMED or _is_prompt(name)
+        return [Resource("prompt" if is_prompt else "registered_model", name)]
 
     return find
 

@@ -1,8 +1,8 @@
 """What a remote workload finds in its environment: for executor plugins that start one.
 
-They start `python -m mlflow.server.jobs.remote.entry` with these variables, on any host that reaches
-the server over HTTP. `MLFLOW_JOB_TOKEN` is a secret: it goes into the workload's environment, as a
-secret of the platform where it has such, and nowhere else.
+They start `python -m mlflow.server.jobs.remote.entry` with these variables, on any host that
+reaches the server over HTTP. `MLFLOW_JOB_TOKEN` is a secret: it goes into the workload's
+environment, as a secret of the platform where it has such, and nowhere else.
 """
 
 import json
