@@ -127,7 +127,7 @@ def test_the_next_batch_is_discovered_at_once_though_another_replica_ran_the_las
     passes = []
 
     class Discovery:
-        def __init__(self, *_, on_created):
+        def __init__(self, *_, on_created, **__):
             self._on_created = on_created
 
         def run(self, term):
@@ -146,6 +146,7 @@ def test_the_next_batch_is_discovered_at_once_though_another_replica_ran_the_las
     leader = start("a", poll_interval=NEVER_SECONDS)
     leader.claimer.drain()
     wait_until_heard(leader)
+    wait_until(lambda: leader.scheduler._lease.term)
     follower = start("b", scheduler_enabled=False, poll_interval=NEVER_SECONDS)
     wait_until_heard(follower)
     begin[0](None)
