@@ -21,6 +21,7 @@ from mlflow.tracing.trace_rollup_service import (
     run_sql_trace_rollup_scheduler,
     validate_and_resolve_sql_trace_rollup_schedule,
 )
+from mlflow.utils.mlflow_tags import MLFLOW_ISSUE_DETECTION_SCHEDULE
 
 _RETENTION_SECONDS = 600
 
@@ -43,12 +44,23 @@ def server_tasks(
     # Built when first needed, since most servers neither archive nor roll up traces.
     tracking_store = cache(initialize_periodic_tasks_tracking_store)
     tasks = [
-        PeriodicTask("online-scoring", Every(60), discover_online_scoring),
-        PeriodicTask("trace-archival", Every(60), lambda _: _archive_traces(tracking_store)),
+        PeriodicTask(
+            "online-scoring",
+            Every(60),
+            discover_online_scoring,
+            has_work=lambda: bool(job_store.scored_workspaces()),
+        ),
+        PeriodicTask(
+            "trace-archival",
+            Every(60),
+            lambda _: _archive_traces(tracking_store),
+            has_work=lambda: _get_trace_archival_scheduler_settings() is not None,
+        ),
         PeriodicTask(
             "issue-detection",
             Every(60 * POLL_INTERVAL_MINUTES),
             lambda _: run_issue_detection_scheduler(),
+            has_work=lambda: job_store.has_tagged_experiment(MLFLOW_ISSUE_DETECTION_SCHEDULE),
         ),
         PeriodicTask(
             "job-retention",

@@ -387,5 +387,13 @@ class AbstractJobStore(ABC):
         """True for exactly one caller per name and due time, and only for the leader."""
 
     @abstractmethod
+    def scored_workspaces(self) -> set[str]:
+        """The workspaces in which some scorer is to run online."""
+
+    @abstractmethod
+    def has_tagged_experiment(self, key: str) -> bool:
+        """Whether any experiment of any workspace has a tag of this key."""
+
+    @abstractmethod
     def last_periodic_run(self, name: str) -> int | None:
         """Due time of the last run that was begun, in epoch milliseconds."""

@@ -32,6 +32,7 @@ from mlflow.store.jobs import (
     retention,
     schema,
     search,
+    standing_orders,
     statements,
     texts,
     transitions,
@@ -705,6 +706,17 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
 
     def last_periodic_run(self, name: str) -> int | None:
         return self._transactions.read(lambda connection: periodic_runs.last(connection, name))
+
+    def scored_workspaces(self) -> set[str]:
+        return self._transactions.read(
+            lambda connection: set(connection.scalars(standing_orders.scored_workspaces()))
+        )
+
+    def has_tagged_experiment(self, key: str) -> bool:
+        found = standing_orders.tagged_experiment(key)
+        return self._transactions.read(
+            lambda connection: connection.execute(found).first() is not None
+        )
 
     def _changes_one(self, statement: sqlalchemy.Update | sqlalchemy.Delete) -> bool:
         return self._transactions.write_statement(

@@ -112,8 +112,21 @@ job_periodic_runs = Table(
     Column("begun_by", String(255)),
 )
 
-# MLflow's own tables that a checkpoint touches.
-experiments = Table("experiments", metadata, Column("experiment_id", Integer, primary_key=True))
+# MLflow's own tables that a checkpoint or a standing order of a user touches.
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("experiment_id", Integer, primary_key=True),
+    Column("workspace", String(63), nullable=False),
+)
+
+online_scoring_configs = Table(
+    "online_scoring_configs",
+    metadata,
+    Column("online_scoring_config_id", String(36), primary_key=True),
+    Column("experiment_id", Integer, nullable=False),
+    Column("sample_rate", Float(53), nullable=False),
+)
 
 experiment_tags = Table(
     "experiment_tags",

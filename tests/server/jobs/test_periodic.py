@@ -193,3 +193,48 @@ def test_database_time_is_read_rarely_and_carried_on_in_between(job_store, clock
 @pytest.mark.parametrize(("now_ms", "due_ms"), [(120_000, 120_000), (179_999, 120_000)])
 def test_every_is_aligned_to_the_epoch(now_ms, due_ms):
     assert Every(60).latest_ms(now_ms) == due_ms
+
+
+def test_an_instant_at_which_there_is_no_work_is_passed_over_in_one_question(
+    job_store, clock, term, monkeypatch
+):
+    asked, ran, has_work = [], [], []
+    task = PeriodicTask(
+        "task",
+        Every(60),
+        lambda _: ran.append(1),
+        has_work=lambda: asked.append(1) or bool(has_work),
+    )
+    tasks = PeriodicTasks(job_store, clock, [task], lambda name, run: run())
+    for _ in range(3):
+        assert tasks.begin_due(term) == []
+    assert len(asked) == 1
+    assert job_store.last_periodic_run("task") is None
+    has_work.append(1)
+    clock.advance(60)
+    job_store.clock_offset_ms += 60_000
+    assert tasks.begin_due(term) == ["task"]
+    assert len(ran) == 1
+
+
+def test_a_task_that_cannot_say_whether_it_has_work_is_begun(job_store, clock, term):
+    def broken():
+        raise RuntimeError("away")
+
+    ran = []
+    task = PeriodicTask("task", Every(60), lambda _: ran.append(1), has_work=broken)
+    tasks = PeriodicTasks(job_store, clock, [task], lambda name, run: run())
+    assert tasks.begin_due(term) == ["task"]
+    assert len(ran) == 1
+
+
+def test_time_that_was_read_for_another_purpose_is_not_read_again(
+    job_store, clock, term, monkeypatch
+):
+    tasks = PeriodicTasks(job_store, clock, [], lambda name, run: run())
+    monkeypatch.setattr(job_store, "now_ms", None)
+    tasks.tell_time(90_000)
+    assert tasks.seconds_to_next_look() == 30
+    clock.advance(10)
+    assert tasks.seconds_to_next_look() == 20
+    assert tasks.begin_due(term) == []

@@ -1,10 +1,13 @@
 """What a server does periodically, and on which store."""
 
 import pytest
+import sqlalchemy
 
 from mlflow.exceptions import MlflowException
 from mlflow.server.jobs.periodic_store import initialize_periodic_tasks_tracking_store
 from mlflow.server.jobs.server_tasks import server_tasks
+from mlflow.store.jobs import tables
+from tests.store.jobs.store_factories import insert_raw
 
 
 @pytest.fixture
@@ -47,3 +50,66 @@ def test_without_a_backend_store_periodic_tasks_say_what_is_missing(monkeypatch)
     monkeypatch.delenv("MLFLOW_BACKEND_STORE_URI", raising=False)
     with pytest.raises(MlflowException, match="MLFLOW_BACKEND_STORE_URI"):
         initialize_periodic_tasks_tracking_store()
+
+
+def test_without_standing_orders_no_task_walks_through_the_workspaces(tasks):
+    assert not tasks["online-scoring"].has_work()
+    assert not tasks["issue-detection"].has_work()
+    assert not tasks["trace-archival"].has_work()
+    assert tasks["job-retention"].has_work()
+
+
+def test_a_schedule_in_any_workspace_is_work_for_issue_detection(job_store, tasks):
+    add_experiment(job_store, 7, "team-7")
+    insert_raw(
+        job_store,
+        tables.experiment_tags,
+        key="mlflow.issueDetection.schedule",
+        experiment_id=7,
+        value="{}",
+    )
+    assert tasks["issue-detection"].has_work()
+    assert not tasks["online-scoring"].has_work()
+
+
+def test_a_scorer_that_is_on_in_any_workspace_is_work_for_online_scoring(job_store, tasks):
+    for number, rate in ((7, 0.5), (8, 0.0), (9, 1.0)):
+        add_experiment(job_store, number, f"team-{number}")
+        add_scorer(job_store, number, rate)
+    assert tasks["online-scoring"].has_work()
+    assert job_store.scored_workspaces() == {"team-7", "team-9"}
+
+
+def add_experiment(job_store, number: int, workspace: str) -> None:
+    with job_store.engine.begin() as connection:
+        connection.execute(
+            sqlalchemy.text(
+                "INSERT INTO experiments (experiment_id, name, workspace, lifecycle_stage) "
+                "VALUES (:number, :name, :workspace, 'active')"
+            ),
+            {"number": number, "name": f"experiment {number}", "workspace": workspace},
+        )
+
+
+def add_scorer(job_store, experiment: int, sample_rate: float) -> None:
+    with job_store.engine.begin() as connection:
+        connection.execute(
+            sqlalchemy.text(
+                "INSERT INTO scorers (scorer_id, experiment_id, scorer_name) "
+                "VALUES (:id, :experiment, 'judge')"
+            ),
+            {"id": f"scorer-{experiment}", "experiment": experiment},
+        )
+        connection.execute(
+            sqlalchemy.text(
+                "INSERT INTO online_scoring_configs "
+                "(online_scoring_config_id, scorer_id, sample_rate, experiment_id) "
+                "VALUES (:id, :scorer, :rate, :experiment)"
+            ),
+            {
+                "id": f"config-{experiment}",
+                "scorer": f"scorer-{experiment}",
+                "rate": sample_rate,
+                "experiment": experiment,
+            },
+        )

@@ -92,7 +92,7 @@ def woken():
     """An event that is set when this replica's runner is woken."""
     event = threading.Event()
     listener = LocalSocketReceiver(socket_path())
-    listener.start(event.set)
+    listener.start(lambda *_: event.set())
     yield event
     listener.stop()
 

@@ -81,7 +81,7 @@ def test_what_discovery_creates_is_claimed_without_waiting_for_a_poll(
     monkeypatch.setattr(wiring, "_get_tracking_store", lambda: None)
     finds = []
 
-    def make_discovery(*_, on_created):
+    def make_discovery(*_, on_created, **__):
         discovery = Mock(spec=["run"])
         discovery.run = lambda _: [on_created(*found) for found in finds]
         return discovery

@@ -9,7 +9,7 @@ from mlflow.store.jobs import search
 from mlflow.store.jobs.errors import InvalidJobField, JobNotFound
 from mlflow.store.jobs.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyJobStore
 from mlflow.utils.workspace_context import WorkspaceContext
-from tests.store.jobs.store_factories import change_raw, claim, create
+from tests.store.jobs.store_factories import change_raw, claim, claim_one, create
 
 
 def ids(jobs):
@@ -236,3 +236,16 @@ def test_a_runner_claims_jobs_of_every_workspace(store):
     expected = {create(store, workspace=name).job_id for name in ("one", "two")}
 
     assert {job.claim.job_id for job in claim(store).claimed} == expected
+
+
+def test_the_statuses_of_those_that_exist(store):
+    ended = claim_one(store)
+    store.succeed(ended.claim, "1")
+    waiting = create(store)
+    ids = [waiting.job_id, ended.claim.job_id, "none"]
+
+    assert store.statuses(ids) == {
+        waiting.job_id: JobStatus.PENDING,
+        ended.claim.job_id: JobStatus.SUCCEEDED,
+    }
+    assert store.statuses([]) == {}

@@ -127,7 +127,7 @@ class PostgresReceiver:
                 heard, self._hears_all = self._hears_all, False
                 if heard:
                     on_hint(EVERYTHING, True)
-                self._clock.wait(self._stopping, self._pause_after(e))
+                self._clock.wait(self._stopping, self._pause_after(e, heard))
 
     def _listen(self, on_hint: OnHint) -> None:
         listening = Listening(self._engine.url, CHANNEL)
@@ -198,10 +198,10 @@ class PostgresReceiver:
             if hint := read(letters):
                 on_hint(hint, is_own)
 
-    def _pause_after(self, error: Exception) -> float:
+    def _pause_after(self, error: Exception, heard: bool) -> float:
         self._failures += 1
-        if isinstance(error, Deaf):
-            level = logging.WARNING if self._failures == 1 else logging.DEBUG
+        level = logging.WARNING if self._failures == 1 else logging.DEBUG
+        if isinstance(error, Deaf) and not heard:
             _logger.log(
                 level,
                 "No wake-ups come from other servers: a notification sent over this database URI "
@@ -209,7 +209,6 @@ class PostgresReceiver:
                 "polling instead.",
             )
             return _DEAF_PAUSE_SECONDS * random.uniform(0.8, 1.0)
-        level = logging.WARNING if self._failures == 1 else logging.DEBUG
         first_line = (str(error).splitlines() or [""])[0]
         _logger.log(
             level,

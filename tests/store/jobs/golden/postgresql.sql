@@ -186,6 +186,23 @@ WHERE jobs.status = 1) AS overruns_at, CASE WHEN (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 6)) THEN :param_4::INTEGER ELSE :param_5::INTEGER END AS recovery_waits;
 
+-- standing orders: workspaces that are scored
+SELECT DISTINCT experiments.workspace
+FROM online_scoring_configs
+JOIN experiments ON experiments.experiment_id = online_scoring_configs.experiment_id
+WHERE online_scoring_configs.sample_rate > :sample_rate_1::INTEGER;
+
+-- standing orders: a tagged experiment
+SELECT experiment_tags.experiment_id
+FROM experiment_tags
+WHERE experiment_tags.key = :key_1::VARCHAR
+LIMIT :param_1::INTEGER;
+
+-- statuses
+SELECT jobs.id, jobs.status
+FROM jobs
+WHERE jobs.id IN (:id_1_1::VARCHAR, :id_1_2::VARCHAR);
+
 -- periodic run: first
 -- periodic run: later
 UPDATE job_periodic_runs

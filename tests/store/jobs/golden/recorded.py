@@ -112,6 +112,9 @@ def _leadership(store) -> Iterator[Verb]:
     yield "scheduler lease: renewal", lambda: store.renew_scheduler_lease(term.held, 20)
     yield "lead", lambda: store.lead(term.held, 20)
     yield "scheduler lease: how long it lasts", lambda: store.scheduler_lease_lasts("scheduler")
+    yield "standing orders: workspaces that are scored", store.scored_workspaces
+    yield "standing orders: a tagged experiment", lambda: store.has_tagged_experiment("tag")
+    yield "statuses", lambda: store.statuses(["found", "other"])
     yield "periodic run: first", lambda: store.begin_periodic_run("task", 1, term.held)
     yield "periodic run: later", lambda: store.begin_periodic_run("task", 2, term.held)
     yield "periodic run: last", lambda: store.last_periodic_run("task")

@@ -149,6 +149,23 @@ WHERE jobs.status = 1) AS overruns_at, CASE WHEN (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 6)) THEN :param_4 ELSE :param_5 END AS recovery_waits;
 
+-- standing orders: workspaces that are scored
+SELECT DISTINCT experiments.workspace
+FROM online_scoring_configs
+JOIN experiments ON experiments.experiment_id = online_scoring_configs.experiment_id
+WHERE online_scoring_configs.sample_rate > :sample_rate_1;
+
+-- standing orders: a tagged experiment
+SELECT experiment_tags.experiment_id
+FROM experiment_tags
+WHERE experiment_tags."key" = :key_1
+LIMIT :param_1 OFFSET :param_2;
+
+-- statuses
+SELECT jobs.id, jobs.status
+FROM jobs
+WHERE jobs.id IN (:id_1_1, :id_1_2);
+
 -- periodic run: first
 -- periodic run: later
 UPDATE job_periodic_runs
