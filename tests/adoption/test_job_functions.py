@@ -386,6 +386,48 @@ def test_an_online_scorer_is_set_up_by_those_who_may_use_its_model(place):
     assert (register(), switch(0.0), register()) == (403, 200, 200)
 
 
+@pytest.mark.parametrize("place", ["guarded"], indirect=True)
+def test_an_online_scorer_is_set_up_by_those_who_hold_what_it_declares(place):
+    caller = _as(place.caller.server, STRANGER)
+    body = {"name": "the stranger's, too"}
+    experiment = caller.ask("POST", "/api/2.0/mlflow/experiments/create", body)["experiment_id"]
+    scorer = {"experiment_id": experiment, "name": "declaring"}
+    declared = [{"type": "prompt", "identifier": place.made["prompt"]}]
+    judge = json.loads(place.judge("declaring")) | {"required_resources": declared}
+    usable = {"resource_type": "gateway_endpoint", "resource_id": place.made["endpoint"]}
+    hidden = {"resource_type": "prompt", "resource_id": "greeting"}
+
+    def permit(verb: str, resource: Mapping[str, str], **permission: str) -> None:
+        body = {"username": STRANGER, **resource, **permission}
+        place.admin.ask("POST", f"/api/3.0/mlflow/users/permissions/{verb}", body)
+
+    def register(declaration: Any = declared) -> int:
+        serialized = json.dumps(judge | {"required_resources": declaration})
+        body = scorer | {"serialized_scorer": serialized}
+        return caller.request("POST", "/api/3.0/mlflow/scorers/register", body)[0]
+
+    def switch(rate: float) -> int:
+        body = scorer | {"sample_rate": rate}
+        return caller.request("PUT", "/api/3.0/mlflow/scorers/online-config", body)[0]
+
+    permit("grant", usable, permission="USE")
+    permit("grant", hidden, permission="DENY")
+    assert (register("all of them"), register(), switch(1.0)) == (400, 200, 403)
+    permit("revoke", hidden)
+    assert (switch(1.0), register()) == (200, 200)
+    permit("grant", hidden, permission="DENY")
+    assert (register(), register([]), switch(0.0), register()) == (403, 200, 200, 200)
+    permit("revoke", hidden)
+    permit("revoke", usable)
+
+
+@pytest.mark.parametrize("place", ["open"], indirect=True)
+def test_server_info_names_the_backends_of_a_server_as_it_comes(place):
+    info = place.caller.ask("GET", "/api/3.0/mlflow/server-info")
+    local = {"name": "local", "remote": False, "direct_provider_models": True}
+    assert info["jobs"] == {"direct_provider_models": True, "backends": [local]}
+
+
 @pytest.mark.parametrize("place", ["open"], indirect=True)
 def test_a_providers_key_waits_sealed_over_a_restart_and_is_erased_at_the_end(place, submitted):
     for answer in submitted.values():

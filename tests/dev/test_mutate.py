@@ -70,9 +70,10 @@ def test_every_guard_stands_where_the_list_says():
 
 
 def test_every_invariant_of_the_store_and_the_runner_has_a_guard():
-    kept = set(check_invariants.INVARIANTS) - set(check_invariants.PENDING)
+    pending = set(check_invariants.PENDING)
 
-    assert {mutant.invariant for mutant in MUTANTS} == kept
+    guarded = {mutant.invariant for mutant in MUTANTS}
+    assert guarded | pending == set(check_invariants.INVARIANTS)
 
 
 def test_a_guard_that_was_moved_is_reported():

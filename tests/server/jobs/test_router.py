@@ -163,6 +163,56 @@ def test_a_model_outside_the_gateway_is_refused_on_a_remote_backend_only(
             routes.route(*submission)
 
 
+@pytest.mark.parametrize(
+    ("submission", "field"),
+    [
+        # Upstream's check lets these pass, though only a server with credentials reaches them.
+        (
+            ("invoke_scorer", {"serialized_scorer": DIRECT_JUDGE.replace("openai:", "endpoints:")}),
+            "params.serialized_scorer: scorer 'judge'",
+        ),
+        (
+            ("invoke_genai_evaluate", {"serialized_scorers": [GATEWAY_JUDGE, DIRECT_JUDGE]}),
+            r"params.serialized_scorers\[1\]: scorer 'judge'",
+        ),
+        (
+            ("run_online_trace_scorer", {"online_scorers": [{"serialized_scorer": DIRECT_JUDGE}]}),
+            r"params.online_scorers\[0\].serialized_scorer: scorer 'judge'",
+        ),
+        (("invoke_issue_detection", {"model": "openai:/gpt-4o"}), "params.model: the job"),
+        (
+            ("optimize_prompts", {"optimizer_config": {"reflection_model": "openai:/gpt-4o"}}),
+            "params.optimizer_config.reflection_model: the optimizer",
+        ),
+    ],
+)
+def test_whoever_calls_a_model_outside_the_gateway_is_named(submission, field):
+    with pytest.raises(InvalidSubmission, match=f"{field} calls the model .* backend 'ray'"):
+        router({"ray": RecordedExecutor(remote=True)}, default_backend="ray").route(*submission)
+
+
+def test_a_custom_scorer_on_a_remote_backend_is_held_to_the_gateway_too():
+    calling = json.dumps({"name": "mine", "call_source": "return ask(model='openai:/gpt-4o')"})
+    routes = router(
+        {"local": RecordedExecutor(), "boxed": RecordedExecutor(remote=True)},
+        custom_scorer_backend="boxed",
+        custom_scorers_enabled=True,
+    )
+    with pytest.raises(InvalidSubmission, match="the code of scorer 'mine' calls the model"):
+        routes.route("invoke_scorer", {"serialized_scorer": calling})
+
+
+def test_a_backend_is_chosen_before_it_is_asked_what_it_reaches():
+    routes = router({"ray": RecordedExecutor(remote=True)}, default_backend="ray")
+    assert routes.choose("invoke_scorer", {"serialized_scorer": DIRECT_JUDGE}) == "ray"
+
+
+def test_a_scorer_that_is_nested_without_end_is_refused():
+    serialized = '{"ensemble_scorer_data": ' + "[" * 50_000 + "]" * 50_000 + "}"
+    with pytest.raises(InvalidSubmission, match="nested too deep"):
+        router().route("invoke_scorer", {"serialized_scorer": serialized})
+
+
 def test_a_serialized_scorer_that_is_not_json_is_refused():
     with pytest.raises(MlflowException, match="scorer") as refused:
         router().route("invoke_scorer", {"serialized_scorer": "{"})

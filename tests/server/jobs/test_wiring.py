@@ -7,6 +7,7 @@ import pytest
 from mlflow.server.jobs import wiring
 from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.wakeups.base import Hint
+from mlflow.server.jobs.remote.online_grants import OnlineGrants
 from tests.server.jobs.fakes import PATIENCE_SECONDS, failed, pass_lease, succeeded
 
 
@@ -94,6 +95,20 @@ def test_what_discovery_creates_is_claimed_without_waiting_for_a_poll(
     finds.append(("job", None, {}))
     discover[0](term)
     assert woken == ["claims", Hint.WORK]
+
+
+def test_discovery_grants_its_jobs_what_a_remote_backend_needs(
+    build_parts, clock, monkeypatch, term
+):
+    discover, built = [], []
+    monkeypatch.setattr(wiring, "server_tasks", lambda *given: discover.append(given[2]) or [])
+    monkeypatch.setattr(wiring, "_get_tracking_store", lambda: None)
+    monkeypatch.setattr(
+        wiring, "OnlineScoringDiscovery", lambda *given, **_: built.extend(given) or Mock(spec=["run"])
+    )
+    build_parts(clock)
+    discover[0](term)
+    assert [type(part) for part in built].count(OnlineGrants) == 1
 
 
 def test_what_recovery_requeues_is_claimed_without_waiting_for_a_poll(
