@@ -21,22 +21,26 @@ def main(uri: str, job_id: str, fence: str, idle_seconds: str) -> None:
     dialects._IDLE_TRANSACTION_SECONDS = int(idle_seconds)
     store = SqlAlchemyJobStore(uri)
     claim = Claim(job_id, int(fence))
-    release = lock_rows.release
+    release, stopped = lock_rows.release, []
 
     def stop_once(connection, claim) -> None:
         lock_rows.release = release
         lease = sqlalchemy.select(tables.scheduler_leases)
         connection.execute(dialects.locking(lease, tables.scheduler_leases)).all()
-        print("holding", flush=True)
+        stopped.append(print("holding", flush=True))
         os.kill(os.getpid(), signal.SIGSTOP)
         release(connection, claim)
 
     lock_rows.release = stop_once
-    try:
-        answer = store.succeed(claim, '"of the zombie"').name
-    except JobStoreUnavailable:
-        answer = "unavailable"
-    print(answer, store.succeed(claim, '"of the zombie"').name, flush=True)
+    answers = []
+    # On a busy machine the limit may be reached at other times too.
+    while not stopped or answers[-1] == "unavailable":
+        try:
+            answers.append(store.succeed(claim, '"of the zombie"').name)
+        except JobStoreUnavailable:
+            answers.append("unavailable")
+            lock_rows.release = release if stopped else stop_once
+    print(*answers[-2:], flush=True)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def stopped_while_it_records(store, owned) -> Iterator[subprocess.Popen]:
             store.engine.url.render_as_string(hide_password=False),
             owned.job_id,
             str(owned.fence),
-            "1",
+            "2",
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,

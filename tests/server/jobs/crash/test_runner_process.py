@@ -114,7 +114,10 @@ def test_a_job_of_a_killed_runner_dies_with_it_and_another_runner_finishes_it(
     assert has_ended(first, patience_seconds=10)
     (folder / "end-1").touch()
     wait_until(lambda: has_status(store, job_id, JobStatus.SUCCEEDED))
-    assert store.get_job(job_id).parsed_result == 1
+    job = store.get_job(job_id)
+    assert job.parsed_result == 1
+    # I11
+    assert f":{killed.pid}:" in job.crashes[0].replica
 
 
 def test_a_runner_paused_past_its_lease_kills_its_job_when_it_wakes_and_writes_nothing(
@@ -150,6 +153,9 @@ def test_a_stopping_runner_gives_its_jobs_their_grace_and_hands_the_rest_to_reco
     assert has_status(store, quick_id, JobStatus.SUCCEEDED)
     assert has_status(store, slow_id, JobStatus.NEEDS_RECOVERY)
     assert has_status(store, late_id, JobStatus.PENDING)
+    # I11: a deployment is no crash.
+    [handed_over] = store.recovery_candidates()
+    assert (handed_over.job_id, handed_over.crashed_at) == (slow_id, None)
     assert store.acquire_scheduler_lease("mlflow-job-scheduler", "next", 1.0)
 
 
