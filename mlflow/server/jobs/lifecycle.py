@@ -147,7 +147,11 @@ class Lifecycle:
                 "How job %s (fence %d) ended is not known: %s", job.claim.job_id, job.claim.fence, e
             )
             return None
-        return decide(result, job.retry_count, self._surroundings.retry_policy)
+        outcome = decide(result, job.retry_count, self._surroundings.retry_policy)
+        if not isinstance(outcome, Succeed) and self._clock.monotonic() >= owned.trust_until:
+            # I4: such work is killed, if not by this process.
+            return None
+        return outcome
 
     def _submit(self, job: ClaimedJob, owned: OwnedJob) -> Fail | None:
         for earlier in self._owned.earlier_claims(job.claim):

@@ -55,10 +55,10 @@ def main(arguments: Collection[str] = ()) -> int:
     if orders is not None:
         stops.follow(orders, on_end=server.terminate if server else None)
     try:
-        _ward()
+        warden = Warden(mark_of_all_families(), os.environ) if Warden.is_possible() else None
         settings = JobSettings.from_env()
         replica_id = new_replica_id()
-        parts = _prepare(settings, replica_id, clock)
+        parts = _prepare(settings, replica_id, clock, warden)
         stops.begin()
         _start(parts, replica_id)
     except Exception:
@@ -114,13 +114,21 @@ def stop(parts: Parts) -> None:
     parts.wakeups.stop()
 
 
-def _prepare(settings: JobSettings, replica_id: str, clock: Clock) -> Parts:
+def _prepare(settings: JobSettings, replica_id: str, clock: Clock, warden: Warden | None) -> Parts:
     for notice in deprecated_notices():
         _logger.warning(notice)
     check_requirements()
     tracking_uri = os.environ[BACKEND_STORE_URI_ENV_VAR]
     store = SqlAlchemyJobStore(tracking_uri)
-    parts = build(settings, store, get_executor_registry(), tracking_uri, replica_id, clock)
+    parts = build(
+        settings,
+        store,
+        get_executor_registry(),
+        tracking_uri,
+        replica_id,
+        clock,
+        **({"on_trusted": warden.trust_until} if warden else {}),
+    )
     for executor in parts.executors:
         executor.start_executor()
     return parts
@@ -139,12 +147,6 @@ def _start(parts: Parts, replica_id: str) -> None:
         ", ".join(get_executor_registry().get_registered_names()),
         "on" if parts.scheduler else "off",
     )
-
-
-def _ward() -> None:
-    # Never dismissed: it ends by itself when this process has ended.
-    if Warden.is_possible():
-        Warden(mark_of_all_families(), os.environ)
 
 
 def _watched_server(clock: Clock) -> ServerWatch | None:

@@ -42,7 +42,6 @@ from mlflow.store.jobs.abstract_store import AbstractJobStore
 from mlflow.store.jobs.values import Claim, ClaimedJob, RecoveryCandidate, Term
 
 _LONGEST_SWEEP_SECONDS = 5.0
-_LONGEST_FENCING_BEAT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ def build(
     tracking_uri: str,
     replica_id: str,
     clock: Clock,
+    on_trusted: Callable[[float], None] = lambda instant: None,
 ) -> Parts:
     """Join the parts of one runner; nothing runs yet.
 
@@ -96,6 +96,7 @@ def build(
         tracking_uri: The backend store, where jobs on this host read and write.
         replica_id: This runner, unlike any other.
         clock: Monotonic time.
+        on_trusted: See `SelfFencing`.
     """
     backends = _backends(settings, registry)
     max_workers = _max_workers()
@@ -148,7 +149,7 @@ def build(
         executors=[executor for name, executor in backends.items() if name is not None],
         claiming=claiming,
         canceling=canceling,
-        supervising=[canceling, *_keeping(settings, store, owned, cancellation, clock)],
+        supervising=[canceling, *_keeping(settings, store, owned, cancellation, clock, on_trusted)],
         **_leading(
             settings,
             store,
@@ -188,10 +189,11 @@ def _keeping(
     owned: OwnedJobs,
     cancellation: Cancellation,
     clock: Clock,
+    on_trusted: Callable[[float], None],
 ) -> list[Loop]:
     ttl = settings.job_lease_ttl
     renewals = Renewals(store, owned, clock, ttl, cancellation.settle)
-    fencing = SelfFencing(owned, clock, min(ttl / 12, _LONGEST_FENCING_BEAT_SECONDS))
+    fencing = SelfFencing(owned, clock, ttl, on_trusted)
     return [
         Loop("renewals", renewals.beat, clock, longest_failure_pause_seconds=ttl / 10),
         Loop("self-fencing", fencing.beat, clock),

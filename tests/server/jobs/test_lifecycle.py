@@ -1,6 +1,7 @@
 """One claimed job: every way in which it can end, and what is written then."""
 
 import json
+import math
 import threading
 
 import pytest
@@ -74,8 +75,10 @@ def make_lifecycle(job_store, owned, executor, clock, ended):
 def run(make_lifecycle, owned, executor):
     """Run a claimed job to its end in this thread."""
 
-    def run(job: ClaimedJob, *endings, before=None, submit=True, **options) -> OwnedJob:
-        owned_job = OwnedJob(job.claim, job.job_name, executor, trust_until=0.0)
+    def run(
+        job: ClaimedJob, *endings, before=None, submit=True, trust_until=math.inf, **options
+    ) -> OwnedJob:
+        owned_job = OwnedJob(job.claim, job.job_name, executor, trust_until)
         owned.add(owned_job)
         for ending in endings:
             executor.end(job.claim.job_id, ending)
@@ -315,18 +318,32 @@ def test_a_result_is_given_up_when_the_claim_is_lost_meanwhile(
     assert job_store.get_job(job.claim.job_id).status is JobStatus.RUNNING
 
 
+def test_work_that_failed_when_its_lease_could_not_be_trusted_is_left_to_recovery(
+    job_store, claim_one, run, clock
+):
+    job = claim_one()
+    run(job, failed("killed by SIGKILL"), trust_until=clock.monotonic())
+    assert job_store.get_job(job.claim.job_id).status is JobStatus.NEEDS_RECOVERY
+
+
+def test_work_that_succeeded_counts_as_long_as_the_claim_does(job_store, claim_one, run, clock):
+    job = claim_one()
+    run(job, succeeded(), trust_until=clock.monotonic())
+    assert job_store.get_job(job.claim.job_id).status is JobStatus.SUCCEEDED
+
+
 def test_a_job_that_came_back_waits_for_the_work_of_its_lost_claim(
     job_store, claim_one, make_lifecycle, owned, executor, clock, term
 ):
     first = claim_one()
     lifecycle = make_lifecycle()
-    lifecycle.start(first, trust_until=0.0)
+    lifecycle.start(first, trust_until=math.inf)
     assert executor.has_submitted.wait(PATIENCE_SECONDS)
     executor.has_submitted.clear()
     executor.on_cancel = lambda _: None
     owned.get(first.claim).stop(End.LOST)
     second = take_over(job_store, first.claim, term, replica="a")
-    lifecycle.start(second, trust_until=0.0)
+    lifecycle.start(second, trust_until=math.inf)
     assert clock.blocked.wait(PATIENCE_SECONDS)
     assert not executor.has_submitted.is_set()
     second_job = owned.get(second.claim)
@@ -345,7 +362,7 @@ def test_a_thread_that_cannot_start_leaves_nothing_owned(
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(RuntimeError, match="thread"):
-        make_lifecycle().start(claim_one(), trust_until=0.0)
+        make_lifecycle().start(claim_one(), trust_until=math.inf)
     assert owned.all() == []
 
 

@@ -1,6 +1,7 @@
 """The watched process's side of a warden: start it, and hold the pipe that tells it of the end."""
 
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ class Warden:
             OSError: It cannot be started.
         """
         read_end, self._lifeline = os.pipe()
+        os.set_blocking(self._lifeline, False)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", _WARDEN, str(read_end), str(grace_seconds), mark],
@@ -40,6 +42,18 @@ class Warden:
             raise
         finally:
             os.close(read_end)
+
+    def trust_until(self, instant: float) -> None:
+        """Say that this process sees to its own until then, and will say so again before.
+
+        Args:
+            instant: By `Clock`.
+        """
+        try:
+            os.write(self._lifeline, struct.pack("d", instant))
+        except OSError:
+            # The warden is gone, or has been paused while this process was not.
+            pass
 
     @staticmethod
     def is_possible() -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.local import process_group
 from mlflow.server.jobs.local.process_group import ProcessGroup, describe_exit
 from mlflow.server.jobs.local.warding import Warden
@@ -113,6 +114,31 @@ def test_a_warden_waits_for_what_ends_by_itself_and_kills_what_does_not(tmp_path
     assert quick.wait(_PATIENCE_SECONDS) == 0
     assert slow.wait(_PATIENCE_SECONDS) == -signal.SIGKILL
     assert watched._process.wait(_PATIENCE_SECONDS) == 0
+
+
+@needs_proc
+def test_a_warden_ends_what_is_left_by_a_process_that_goes_silent_and_watches_on():
+    mark = f"silent-{os.getpid()}"
+    warden, clock = Warden(f"WORN={mark}", os.environ), Clock()
+
+    def start_worn():
+        return subprocess.Popen(
+            [sys.executable, "-S", "-c", "import time; time.sleep(600)"],
+            env={**os.environ, "WORN": mark},
+        )
+
+    try:
+        for _ in range(2):
+            warden.trust_until(clock.monotonic() + 600)
+            worn = start_worn()
+            # Later words count, be they the first that are read or not.
+            warden.trust_until(clock.monotonic() + 600)
+            assert worn.poll() is None
+            warden.trust_until(clock.monotonic() + 0.1)
+            assert worn.wait(_PATIENCE_SECONDS) == -signal.SIGKILL
+        assert warden._process.poll() is None
+    finally:
+        warden.dismiss()
 
 
 @pytest.mark.usefixtures("waiting")
