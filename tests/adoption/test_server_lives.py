@@ -59,7 +59,7 @@ def test_a_killed_runner_is_followed_by_another_and_takes_its_jobs_along(tmp_pat
 
         [supervisor] = _pids(server, "-m uvicorn")
         os.kill(supervisor, signal.SIGKILL)
-        assert server._process.wait(60) == 1
+        assert server._process.wait(60) == 1, server.tail()
         assert server.processes() == {}
 
 
@@ -81,7 +81,7 @@ def test_a_runner_that_cannot_start_ends_the_server(tmp_path):
     server._env["MLFLOW_JOBS_DOCKER_HOST"] = f"tcp://127.0.0.1:{free_port()}"
     server.start()
     try:
-        assert server._process.wait(180) == 1
+        assert server._process.wait(180) == 1, server.tail()
         assert server.processes() == {}
         assert "another one is started" not in server.log()
     finally:
@@ -96,7 +96,7 @@ def test_a_second_signal_does_not_wait_for_the_grace(tmp_path):
         wait_for(lambda: "The job runner stops" in server.log(), "the drain")
         assert server._process.poll() is None
         server._process.terminate()
-        assert server._process.wait(60) == 0
+        assert server._process.wait(60) == 0, server.tail()
         assert server.processes() == {}
     # Nobody has to wait for a lease before the job runs again, or for another leader.
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
@@ -120,7 +120,7 @@ def test_every_kind_of_server_has_one_runner_which_drains(tmp_path, options):
         server._process.terminate()
         wait_for(lambda: "The job runner stops" in server.log(), "the drain")
         released.touch()
-        assert server._process.wait(60) == 0
+        assert server._process.wait(60) == 0, server.tail()
         assert server.processes() == {}
         assert store.get_job(job).status.name == "SUCCEEDED"
         store.engine.dispose()

@@ -150,13 +150,9 @@ class OwnedJobs:
         return Counter(job.job_name for job in self.all())
 
     def trust(self, claims: Collection[Claim], until: float) -> None:
-        """These claims have been renewed: they are ours until this monotonic instant.
-
-        One whose time was over before is given up: its work may have been killed already (I4).
-        """
-        now = self._clock.monotonic()
+        """These claims have been renewed: they are ours until this monotonic instant."""
         for claim in claims:
-            if (job := self.get(claim)) and now < job.trust_until:
+            if job := self.get(claim):
                 job.trust_until = until
 
     def wait_until_empty(self, timeout_seconds: float) -> bool:

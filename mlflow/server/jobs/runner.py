@@ -127,7 +127,7 @@ def _prepare(settings: JobSettings, replica_id: str, clock: Clock, warden: Warde
         tracking_uri,
         replica_id,
         clock,
-        **({"on_trusted": warden.trust_until} if warden else {}),
+        warden,
     )
     for executor in parts.executors:
         executor.start_executor()

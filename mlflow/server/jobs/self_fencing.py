@@ -28,28 +28,25 @@ class SelfFencing:
         owned: OwnedJobs,
         clock: Clock,
         lease_seconds: float,
-        on_beat: Callable[[float], None] = lambda instant: None,
+        on_trusted: Callable[[float], None] = lambda instant: None,
     ) -> None:
         """
         Args:
             owned: What is watched.
             clock: The clock of the trust deadlines.
             lease_seconds: The duration of a job lease.
-            on_beat: Told the instant after which none of this runner's jobs may be at work, unless
-                it is told another before.
+            on_trusted: Told the instant after which no job of this runner may be at work, unless it
+                is told another before.
         """
         self._owned = owned
         self._clock = clock
         self._lease_seconds = lease_seconds
-        self._on_beat = on_beat
+        self._on_trusted = on_trusted
 
     def beat(self) -> float:
         """Kill, and answer when to look again, in seconds."""
-        now = self._clock.monotonic()
-        # What is claimed from now on can be trusted as long.
-        earliest = trust_deadline(now, self._lease_seconds)
         for job in self._owned.all():
-            if now >= job.trust_until and job.end is not End.LOST:
+            if self._clock.monotonic() >= job.trust_until and job.end is not End.LOST:
                 _logger.error(
                     "Job %s (fence %d) is stopped here: its lease was not renewed in time",
                     job.claim.job_id,
@@ -58,8 +55,15 @@ class SelfFencing:
                 job.stop(End.LOST)
             else:
                 job.kill_if_due()
+        self.say()
+        return min(self._lease_seconds * _BEAT_SHARE, _LONGEST_BEAT_SECONDS)
+
+    def say(self) -> None:
+        """Say until when all that is left can be trusted."""
+        # What is claimed from now on can be trusted as long.
+        earliest = trust_deadline(self._clock.monotonic(), self._lease_seconds)
+        for job in self._owned.all():
             if job.end is not End.LOST:
                 earliest = min(earliest, job.trust_until)
-        # The work of one lost job must not end that of all: this beat comes first.
-        self._on_beat(earliest + self._lease_seconds * _BEAT_SHARE)
-        return min(self._lease_seconds * _BEAT_SHARE, _LONGEST_BEAT_SECONDS)
+        # The work of one lost job must not end that of all: a beat comes first.
+        self._on_trusted(earliest + self._lease_seconds * _BEAT_SHARE)

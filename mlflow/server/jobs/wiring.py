@@ -21,6 +21,7 @@ from mlflow.server.jobs.functions import (
     load_job_functions,
 )
 from mlflow.server.jobs.lifecycle import Lifecycle, Surroundings
+from mlflow.server.jobs.local.warding import Warden
 from mlflow.server.jobs.lock_manager import LockKeys
 from mlflow.server.jobs.loop import Loop
 from mlflow.server.jobs.next_batches import NextBatches
@@ -85,7 +86,7 @@ def build(
     tracking_uri: str,
     replica_id: str,
     clock: Clock,
-    on_trusted: Callable[[float], None] = lambda instant: None,
+    warden: Warden | None = None,
 ) -> Parts:
     """Join the parts of one runner; nothing runs yet.
 
@@ -96,7 +97,7 @@ def build(
         tracking_uri: The backend store, where jobs on this host read and write.
         replica_id: This runner, unlike any other.
         clock: Monotonic time.
-        on_trusted: See `SelfFencing`.
+        warden: What stops the work of this process if it cannot; None where there is none.
     """
     backends = _backends(settings, registry)
     max_workers = _max_workers()
@@ -127,7 +128,16 @@ def build(
             discovering.wake()
         claiming.wake()
 
-    lifecycle = Lifecycle(store, owned, backends, clock, surroundings, _metadata_of, job_ended)
+    lifecycle = Lifecycle(
+        store,
+        owned,
+        backends,
+        clock,
+        surroundings,
+        _metadata_of,
+        job_ended,
+        *([warden.strikes] if warden else []),
+    )
     claimer = Claimer(
         store,
         owned,
@@ -149,7 +159,7 @@ def build(
         executors=[executor for name, executor in backends.items() if name is not None],
         claiming=claiming,
         canceling=canceling,
-        supervising=[canceling, *_keeping(settings, store, owned, cancellation, clock, on_trusted)],
+        supervising=[canceling, *_keeping(settings, store, owned, cancellation, clock, warden)],
         **_leading(
             settings,
             store,
@@ -189,13 +199,19 @@ def _keeping(
     owned: OwnedJobs,
     cancellation: Cancellation,
     clock: Clock,
-    on_trusted: Callable[[float], None],
+    warden: Warden | None,
 ) -> list[Loop]:
     ttl = settings.job_lease_ttl
     renewals = Renewals(store, owned, clock, ttl, cancellation.settle)
-    fencing = SelfFencing(owned, clock, ttl, on_trusted)
+    fencing = SelfFencing(owned, clock, ttl, *([warden.trust_until] if warden else []))
+
+    def renew() -> float:
+        pause = renewals.beat()
+        fencing.say()
+        return pause
+
     return [
-        Loop("renewals", renewals.beat, clock, longest_failure_pause_seconds=ttl / 10),
+        Loop("renewals", renew, clock, longest_failure_pause_seconds=ttl / 10),
         Loop("self-fencing", fencing.beat, clock),
     ]
 

@@ -1,7 +1,6 @@
 """One claimed job: every way in which it can end, and what is written then."""
 
 import json
-import math
 import threading
 
 import pytest
@@ -51,7 +50,7 @@ def metadata_of(job_name: str) -> JobFunctionMetadata:
 
 @pytest.fixture
 def make_lifecycle(job_store, owned, executor, clock, ended):
-    def make(workspaces_enabled: bool = False) -> Lifecycle:
+    def make(workspaces_enabled: bool = False, strikes=lambda: 0) -> Lifecycle:
         return Lifecycle(
             job_store,
             owned,
@@ -66,6 +65,7 @@ def make_lifecycle(job_store, owned, executor, clock, ended):
             ),
             metadata_of,
             lambda job, written: ended.append(written),
+            strikes,
         )
 
     return make
@@ -75,10 +75,8 @@ def make_lifecycle(job_store, owned, executor, clock, ended):
 def run(make_lifecycle, owned, executor):
     """Run a claimed job to its end in this thread."""
 
-    def run(
-        job: ClaimedJob, *endings, before=None, submit=True, trust_until=math.inf, **options
-    ) -> OwnedJob:
-        owned_job = OwnedJob(job.claim, job.job_name, executor, trust_until)
+    def run(job: ClaimedJob, *endings, before=None, submit=True, **options) -> OwnedJob:
+        owned_job = OwnedJob(job.claim, job.job_name, executor, trust_until=0.0)
         owned.add(owned_job)
         for ending in endings:
             executor.end(job.claim.job_id, ending)
@@ -318,18 +316,24 @@ def test_a_result_is_given_up_when_the_claim_is_lost_meanwhile(
     assert job_store.get_job(job.claim.job_id).status is JobStatus.RUNNING
 
 
-def test_work_that_failed_when_its_lease_could_not_be_trusted_is_left_to_recovery(
-    job_store, claim_one, run, clock
+def test_work_that_failed_after_a_strike_from_outside_is_left_to_recovery(
+    job_store, claim_one, run
 ):
-    job = claim_one()
-    run(job, failed("killed by SIGKILL"), trust_until=clock.monotonic())
+    job, strikes = claim_one(), iter([0, 1])
+    run(job, failed("killed by SIGKILL"), strikes=lambda: next(strikes))
     assert job_store.get_job(job.claim.job_id).status is JobStatus.NEEDS_RECOVERY
 
 
-def test_work_that_succeeded_counts_as_long_as_the_claim_does(job_store, claim_one, run, clock):
-    job = claim_one()
-    run(job, succeeded(), trust_until=clock.monotonic())
+def test_work_that_succeeded_in_spite_of_a_strike_has_succeeded(job_store, claim_one, run):
+    job, strikes = claim_one(), iter([0, 1])
+    run(job, succeeded(), strikes=lambda: next(strikes))
     assert job_store.get_job(job.claim.job_id).status is JobStatus.SUCCEEDED
+
+
+def test_strikes_before_a_job_began_are_none_of_its(job_store, claim_one, run):
+    job = claim_one()
+    run(job, failed("broken"), strikes=lambda: 3)
+    assert job_store.get_job(job.claim.job_id).status is JobStatus.FAILED
 
 
 def test_a_job_that_came_back_waits_for_the_work_of_its_lost_claim(
@@ -337,13 +341,13 @@ def test_a_job_that_came_back_waits_for_the_work_of_its_lost_claim(
 ):
     first = claim_one()
     lifecycle = make_lifecycle()
-    lifecycle.start(first, trust_until=math.inf)
+    lifecycle.start(first, trust_until=0.0)
     assert executor.has_submitted.wait(PATIENCE_SECONDS)
     executor.has_submitted.clear()
     executor.on_cancel = lambda _: None
     owned.get(first.claim).stop(End.LOST)
     second = take_over(job_store, first.claim, term, replica="a")
-    lifecycle.start(second, trust_until=math.inf)
+    lifecycle.start(second, trust_until=0.0)
     assert clock.blocked.wait(PATIENCE_SECONDS)
     assert not executor.has_submitted.is_set()
     second_job = owned.get(second.claim)
@@ -362,7 +366,7 @@ def test_a_thread_that_cannot_start_leaves_nothing_owned(
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(RuntimeError, match="thread"):
-        make_lifecycle().start(claim_one(), trust_until=math.inf)
+        make_lifecycle().start(claim_one(), trust_until=0.0)
     assert owned.all() == []
 
 

@@ -14,15 +14,9 @@ def owned(clock):
 
 
 @pytest.fixture
-def trusted(clock):
-    """Until when a job can be trusted without a renewal."""
-    return clock.monotonic() + LEASE_SECONDS / 2
-
-
-@pytest.fixture
-def own(owned, trusted):
+def own(owned):
     def own(job) -> OwnedJob:
-        owned.add(OwnedJob(job.claim, job.job_name, ScriptedExecutor(), trusted))
+        owned.add(OwnedJob(job.claim, job.job_name, ScriptedExecutor(), trust_until=0.0))
         return owned.get(job.claim)
 
     return own
@@ -65,7 +59,7 @@ def test_trust_counts_from_before_the_renewal_was_sent(
 
 
 def test_a_claim_that_was_taken_over_is_reported_and_trusted_no_longer(
-    job_store, claim_one, own, renewals, not_renewed, term, trusted
+    job_store, claim_one, own, renewals, not_renewed, term
 ):
     lost, kept = claim_one("lost"), claim_one("kept")
     lost_job, kept_job = own(lost), own(kept)
@@ -73,8 +67,8 @@ def test_a_claim_that_was_taken_over_is_reported_and_trusted_no_longer(
     take_over(job_store, lost.claim, term)
     renewals.beat()
     assert not_renewed == [lost.claim]
-    assert lost_job.trust_until == trusted
-    assert kept_job.trust_until > trusted
+    assert lost_job.trust_until == 0.0
+    assert kept_job.trust_until > 0.0
 
 
 def test_lost_and_canceled_claims_are_not_renewed(job_store, claim_one, own, renewals, term):
@@ -93,9 +87,7 @@ def test_without_running_jobs_no_statement_is_sent(job_store, renewals, monkeypa
     assert renewals.beat() == pytest.approx(LEASE_SECONDS / 3)
 
 
-def test_a_renewal_that_failed_prolongs_no_trust(
-    job_store, claim_one, own, renewals, monkeypatch, trusted
-):
+def test_a_renewal_that_failed_prolongs_no_trust(job_store, claim_one, own, renewals, monkeypatch):
     job = own(claim_one())
 
     def fail(*_):
@@ -104,4 +96,4 @@ def test_a_renewal_that_failed_prolongs_no_trust(
     monkeypatch.setattr(job_store, "renew", fail)
     with pytest.raises(JobStoreUnavailable):
         renewals.beat()
-    assert job.trust_until == trusted
+    assert job.trust_until == 0.0

@@ -76,13 +76,6 @@ def test_a_canceled_job_is_not_merely_abandoned_when_the_runner_stops(job):
     assert job.end is End.CANCELED
 
 
-def test_a_renewal_that_comes_too_late_restores_no_trust(fencing, owned, job, executor, clock):
-    clock.advance(50)
-    owned.trust([CLAIM], until=clock.monotonic() + 50)
-    fencing.beat()
-    assert job.end is End.LOST
-
-
 def test_each_beat_says_until_when_all_jobs_can_be_trusted_and_no_longer_than_a_lease(
     fencing, said, job, clock
 ):

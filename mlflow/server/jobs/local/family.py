@@ -25,10 +25,14 @@ _LOOK_SECONDS = 0.005
 
 
 class Family:
-    """The processes of one job: its first one and all that descend from it."""
+    """The processes of one job: its first one and all that descend from it.
 
-    def __init__(self) -> None:
-        self.value = f"{_RUNNER}.{uuid.uuid4().hex}"
+    Those of a helper of the runner, which does no job's work, are a family of none.
+    """
+
+    def __init__(self, of_helper: bool = False) -> None:
+        runner = "0" * len(_RUNNER) if of_helper else _RUNNER
+        self.value = f"{runner}.{uuid.uuid4().hex}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -41,7 +45,7 @@ class Family:
 
 
 def mark_of_all_families() -> str:
-    """The mark of every family that this process starts."""
+    """The mark of the families of all jobs that this process starts."""
     return mark_of(MARK_ENV_VAR, f"{_RUNNER}.")
 
 

@@ -162,6 +162,7 @@ class ForkServer:
                 env=self._env,
                 pass_fds=[theirs.fileno()],
                 watch="kernel",
+                family=Family(of_helper=True),
             )
             unstarted.pop_all()
         self._stderr = StderrTail(self._group.stderr, prefix="[job fork server] ")

@@ -82,6 +82,7 @@ class ProcessGroup:
         python: str = sys.executable,
         pass_fds: Sequence[int] = (),
         watch: str = "thread",
+        family: Family | None = None,
     ) -> "ProcessGroup":
         """Start a Python module as a program.
 
@@ -92,11 +93,12 @@ class ProcessGroup:
             python: The interpreter.
             pass_fds: Descriptors that it inherits.
             watch: How it sees the end of this process; see `child_watch`.
+            family: Which it belongs to; one of its own if None.
 
         Raises:
             OSError: The interpreter cannot be started.
         """
-        family = Family()
+        family = family or Family()
         read_end, lifeline = os.pipe()
         try:
             process = subprocess.Popen(

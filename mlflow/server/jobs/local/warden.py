@@ -10,7 +10,8 @@ itself, and kills all that still wears a mark (`family`).
 
 **When it has gone silent**: the process may say until which instant, by `Clock`, it can be trusted
 to see to its own, and has to say so again before that. When it does not, all that wears the mark is
-killed, and the warden waits for what comes.
+killed, and the warden watches on. It says so first, over its standard output: one byte for each
+time, by which the process, when it goes on, can tell this from a crash of its own.
 
 There are two of them beside a server. That of the runner kills the families of its jobs at once,
 those included that left their process group; it is told until when the job leases can be trusted.
@@ -44,6 +45,7 @@ def main(lifeline: str, grace_seconds: str, mark: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     family = runpy.run_path(str(Path(__file__).with_name("family.py")))
     while _goes_silent(int(lifeline)):
+        os.write(sys.stdout.fileno(), b"!")
         family["end_marked"](mark, _PATIENCE_SECONDS)
     deadline = time.monotonic() + float(grace_seconds)
     while time.monotonic() < deadline and family["marked"](mark):

@@ -4,11 +4,13 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow.server.jobs.local.job_environment import fork_server_environment
 
+_MAX_READ_BYTES = 4096
 _WARDEN = str(Path(__file__).with_name("warden.py"))
 
 
@@ -33,7 +35,7 @@ class Warden:
                 [sys.executable, "-I", "-S", _WARDEN, str(read_end), str(grace_seconds), mark],
                 env=fork_server_environment(env),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 pass_fds=[read_end],
                 start_new_session=True,
             )
@@ -42,6 +44,9 @@ class Warden:
             raise
         finally:
             os.close(read_end)
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._strikes = 0
+        self._counting = threading.Lock()
 
     def trust_until(self, instant: float) -> None:
         """Say that this process sees to its own until then, and will say so again before.
@@ -55,6 +60,19 @@ class Warden:
             # The warden is gone, or has been paused while this process was not.
             pass
 
+    def strikes(self) -> int:
+        """How often it has killed because this process seemed to be paused.
+
+        One counts before anything is killed.
+        """
+        with self._counting:
+            try:
+                self._strikes += len(os.read(self._process.stdout.fileno(), _MAX_READ_BYTES))
+            except OSError:
+                # There is nothing new.
+                pass
+            return self._strikes
+
     @staticmethod
     def is_possible() -> bool:
         """Whether this platform shows which processes wear a mark."""
@@ -64,4 +82,5 @@ class Warden:
         """End it: this process sees to everything itself."""
         self._process.kill()
         self._process.wait()
+        self._process.stdout.close()
         os.close(self._lifeline)

@@ -128,15 +128,15 @@ def test_a_warden_ends_what_is_left_by_a_process_that_goes_silent_and_watches_on
         )
 
     try:
-        for _ in range(2):
+        for strikes in (1, 2):
             warden.trust_until(clock.monotonic() + 600)
             worn = start_worn()
             # Later words count, be they the first that are read or not.
             warden.trust_until(clock.monotonic() + 600)
-            assert worn.poll() is None
+            assert (worn.poll(), warden.strikes()) == (None, strikes - 1)
             warden.trust_until(clock.monotonic() + 0.1)
             assert worn.wait(_PATIENCE_SECONDS) == -signal.SIGKILL
-        assert warden._process.poll() is None
+            assert warden.strikes() == strikes
     finally:
         warden.dismiss()
 
