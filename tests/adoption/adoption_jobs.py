@@ -1,5 +1,8 @@
 """Job functions that stock 3.18.0 and the fork run alike; servers find them by PYTHONPATH."""
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,3 +21,14 @@ def hold(started: str, released: str) -> str:
     while not Path(released).exists():
         time.sleep(0.05)
     return "released"
+
+
+@job(name="adoption_wander", max_workers=2)
+def wander(folder: str) -> None:
+    """Leaves its process id and that of a descendant in another session, and stays."""
+    elsewhere = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+    wanderer = subprocess.Popen(elsewhere, start_new_session=True)
+    note = Path(folder) / "writing"
+    note.write_text(f"{os.getpid()} {wanderer.pid}")
+    note.rename(Path(folder) / "pids")
+    time.sleep(600)

@@ -14,8 +14,10 @@ from dev.testing.releases import ReleaseUnavailable, release_env
 
 _JOBS = {
     "PYTHONPATH": str(Path(__file__).parent),
-    "_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST": "adoption_jobs.add,adoption_jobs.hold",
-    "_MLFLOW_ALLOWED_JOB_NAME_LIST": "adoption_add,adoption_hold",
+    "_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST": (
+        "adoption_jobs.add,adoption_jobs.hold,adoption_jobs.wander"
+    ),
+    "_MLFLOW_ALLOWED_JOB_NAME_LIST": "adoption_add,adoption_hold,adoption_wander",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 

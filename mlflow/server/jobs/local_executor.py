@@ -13,19 +13,19 @@ that waits for the job sees the process end and decides what that means:
 A job is forked from a warm process (see `local/fork_server`) or starts an interpreter of its own;
 which of the two makes no difference to it, nor to what follows here.
 
-No job outlives the runner (see `local/child_watch`), so that recovery can always requeue. That
-holds for processes that stay in the job's group: one that a job moves to another session is on its
-own.
+No job outlives the runner (see `local/child_watch` and `local/warden`), so that recovery can always
+requeue. That includes the processes that a job moved to another session (`local/family`).
 """
 
 import json
+import logging
 import os
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from mlflow.server.jobs.executor import (
 from mlflow.server.jobs.functions import _load_function
 from mlflow.server.jobs.local.forking import Forking
 from mlflow.server.jobs.local.job_environment import base_environment, job_environment
+from mlflow.server.jobs.local.job_folders import JobFolders, remove_abandoned
 from mlflow.server.jobs.local.process_group import ProcessGroup, describe_exit
 from mlflow.server.jobs.local.python_environment import PythonEnvironment
 from mlflow.server.jobs.local.stderr_tail import StderrTail
@@ -60,6 +61,8 @@ from mlflow.server.jobs.subprocess_protocol import (
 )
 from mlflow.utils.environment import _PythonEnv
 
+_logger = logging.getLogger(__name__)
+
 _STOP_SECONDS = 5.0
 
 # The kernel refuses a program whose environment holds one string of 128 KiB.
@@ -72,11 +75,7 @@ class _LocalJob:
     fn_fullname: str
     timeout: float | None
     deadline: float | None
-    directory: tempfile.TemporaryDirectory = field(
-        default_factory=lambda: tempfile.TemporaryDirectory(
-            prefix="mlflow-job-", ignore_cleanup_errors=True
-        )
-    )
+    directory: tempfile.TemporaryDirectory
     group: ProcessGroup | None = None
     stderr: StderrTail | None = None
     is_canceled: bool = False
@@ -103,6 +102,7 @@ class LocalJobExecutor(AbstractJobExecutor):
         self._is_stopped = False
         wanted = config.fork_server and Forking.is_possible()
         self._forking = Forking() if wanted else None
+        self._folders = JobFolders()
         # Guards jobs and stop, and the fields of a record that say how its job is to end. Held
         # while a process is started, so that none is started after its end was asked for; never
         # while one is waited for.
@@ -121,6 +121,8 @@ class LocalJobExecutor(AbstractJobExecutor):
             raise MlflowException("Jobs do not run on Windows")
 
     def start_executor(self) -> None:
+        if count := remove_abandoned():
+            _logger.info("Removed the files that %d job runners left when they were killed", count)
         if self._forking:
             self._forking.start()
 
@@ -139,7 +141,7 @@ class LocalJobExecutor(AbstractJobExecutor):
                 f"The context of job {job_id} is that of job {context.job_id}."
             )
         deadline = None if timeout is None else time.monotonic() + timeout
-        job = _LocalJob(job_id, fn_fullname, timeout, deadline)
+        job = _LocalJob(job_id, fn_fullname, timeout, deadline, self._folders.make())
         try:
             self._admit(job)
             self._start(job, job_name, params, context, python_env)
@@ -186,6 +188,7 @@ class LocalJobExecutor(AbstractJobExecutor):
             group.wait(max(deadline - time.monotonic(), 0.0))
         if self._forking:
             self._forking.stop()
+        self._remove_folders()
 
     def _admit(self, job: _LocalJob) -> None:
         with self._lock:
@@ -204,6 +207,13 @@ class LocalJobExecutor(AbstractJobExecutor):
             if self._jobs.get(job.job_id) is job:
                 del self._jobs[job.job_id]
         job.directory.cleanup()
+        self._remove_folders()
+
+    def _remove_folders(self) -> None:
+        # The result of a job that has just ended may not have been read yet.
+        with self._lock:
+            if self._is_stopped and not self._jobs:
+                self._folders.remove()
 
     def _start(
         self,

@@ -2,23 +2,30 @@
 
     python -m mlflow.server.jobs.runner
 
-Its first failure to start ends it with a code that makes the server stop too; once it runs, only a
-request ends it. It drains: no new claims, the leadership given back, a grace period in which
-running jobs may end. What is left then is stopped and handed to recovery (T10). A second Ctrl-C
-cuts the grace short.
+A failure to start ends it with a code that makes the server stop too; once it runs, only a request
+ends it. It drains: no new claims, the leadership given back, a grace period in which running jobs
+may end. What is left then is stopped and handed to recovery (T10). A second signal, or the order of
+an impatient launcher (`runner_orders`), cuts the grace short. What it cannot do itself, when it is
+killed, its warden does (`local/warden`).
 """
 
 import logging
 import os
+import signal
+import sys
+from collections.abc import Collection
 
 from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
 from mlflow.server.jobs.backend_call import BackendFailed, backend_call
 from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.executor import EXECUTOR_JOB_RUNNER_FATAL_EXIT_CODE
 from mlflow.server.jobs.executor_registry import get_executor_registry
+from mlflow.server.jobs.local.family import mark_of_all_families
+from mlflow.server.jobs.local.warding import Warden
 from mlflow.server.jobs.logging_utils import configure_logging_for_jobs
 from mlflow.server.jobs.owned_jobs import End
 from mlflow.server.jobs.requirements import check_requirements
+from mlflow.server.jobs.runner_orders import ORDERS_ON_STDIN
 from mlflow.server.jobs.scheduler_lease import new_replica_id
 from mlflow.server.jobs.server_watch import SERVER_PID_ENV_VAR, ServerWatch
 from mlflow.server.jobs.settings import JobSettings, deprecated_notices
@@ -36,19 +43,29 @@ _DRAIN_LOOK_SECONDS = 0.1
 _STOP_SECONDS = 5.0
 
 
-def main() -> int:
+def main(arguments: Collection[str] = ()) -> int:
     """Run until asked to stop; answer the exit code."""
+    # Until there is something to end in order; see `StopRequests.begin`.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     configure_logging_for_jobs()
     stops = StopRequests()
-    stops.catch_signals()
     clock = Clock()
+    server = _watched_server(clock)
+    orders = _own_stdin() if ORDERS_ON_STDIN in arguments else None
+    if orders is not None:
+        stops.follow(orders, on_end=server.terminate if server else None)
     try:
+        warden = Warden(mark_of_all_families(), os.environ) if Warden.is_possible() else None
         settings = JobSettings.from_env()
-        parts = _start(settings, clock)
+        replica_id = new_replica_id()
+        parts = _prepare(settings, replica_id, clock, warden)
+        stops.begin()
+        _start(parts, replica_id)
     except Exception:
         _logger.exception("The job runner cannot start")
         return EXECUTOR_JOB_RUNNER_FATAL_EXIT_CODE
-    _watch_server(stops, clock)
+    if server:
+        server.start(lambda: stops.put(StopRequest.SERVER_GONE))
     request = stops.get()
     _logger.info("The job runner stops (%s)", request.name)
     drain(parts, stops, clock, settings.drain_grace, request)
@@ -68,15 +85,17 @@ def drain(
         parts.farewell()
     began = clock.monotonic()
     grace = _grace(request, grace_seconds)
-    interrupts = int(request is StopRequest.INTERRUPT)
-    while not parts.owned.wait_until_empty(0) and clock.monotonic() < began + grace:
+    signals = int(request.is_signal)
+    is_urgent = request is StopRequest.NOW
+    while not is_urgent and clock.monotonic() < began + grace:
+        if parts.owned.wait_until_empty(0):
+            return
         request = stops.get(_DRAIN_LOOK_SECONDS)
         if request is None:
             continue
         grace = max(grace, _grace(request, grace_seconds))
-        interrupts += request is StopRequest.INTERRUPT
-        if interrupts > 1:
-            return
+        signals += request.is_signal
+        is_urgent = request is StopRequest.NOW or signals > 1
 
 
 def stop(parts: Parts) -> None:
@@ -99,38 +118,56 @@ def stop(parts: Parts) -> None:
     parts.wakeups.stop()
 
 
-def _start(settings: JobSettings, clock: Clock) -> Parts:
+def _prepare(settings: JobSettings, replica_id: str, clock: Clock, warden: Warden | None) -> Parts:
     for notice in deprecated_notices():
         _logger.warning(notice)
     check_requirements()
-    replica_id = new_replica_id()
     tracking_uri = os.environ[BACKEND_STORE_URI_ENV_VAR]
     store = SqlAlchemyJobStore(tracking_uri)
-    registry = get_executor_registry()
-    parts = build(settings, store, registry, tracking_uri, replica_id, clock)
+    parts = build(
+        settings,
+        store,
+        get_executor_registry(),
+        tracking_uri,
+        replica_id,
+        clock,
+        warden,
+    )
     for executor in parts.executors:
         executor.start_executor()
+    return parts
+
+
+def _start(parts: Parts, replica_id: str) -> None:
     for loop in [*parts.supervising, parts.claiming, *parts.leading]:
         loop.start()
     parts.wakeups.start(parts.wake)
     _logger.info(
         "Job runner %s serves %s; scheduler %s",
         replica_id,
-        ", ".join(registry.get_registered_names()),
+        ", ".join(get_executor_registry().get_registered_names()),
         "on" if parts.scheduler else "off",
     )
-    return parts
 
 
-def _watch_server(stops: StopRequests, clock: Clock) -> None:
-    if pid := os.environ.get(SERVER_PID_ENV_VAR):
-        ServerWatch(int(pid), lambda: stops.put(StopRequest.SERVER_GONE), clock).start()
+def _watched_server(clock: Clock) -> ServerWatch | None:
+    pid = os.environ.get(SERVER_PID_ENV_VAR)
+    return ServerWatch(int(pid), clock) if pid else None
+
+
+def _own_stdin() -> int:
+    # What this process starts must not read what is meant for it.
+    orders = os.dup(sys.stdin.fileno())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, sys.stdin.fileno())
+    os.close(nothing)
+    return orders
 
 
 def _grace(request: StopRequest, grace_seconds: float) -> float:
-    if request is StopRequest.SERVER_GONE:
-        return min(grace_seconds, _SERVER_GONE_GRACE_SECONDS)
-    return grace_seconds
+    if request.leaves_jobs_alone:
+        return grace_seconds
+    return min(grace_seconds, _SERVER_GONE_GRACE_SECONDS)
 
 
 def _resign(parts: Parts) -> None:
@@ -151,7 +188,7 @@ def _abandon(parts: Parts) -> None:
 
 
 if __name__ == "__main__":
-    code = main()
+    code = main(sys.argv[1:])
     logging.shutdown()
     # A plugin's thread must not keep a runner alive that has nothing left to do.
     os._exit(code)

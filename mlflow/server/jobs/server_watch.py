@@ -1,7 +1,8 @@
-"""Notices the end of the server process that a runner belongs to."""
+"""Notices the end of the server process that a runner belongs to, and can end it."""
 
 import os
 import select
+import signal
 import threading
 from collections.abc import Callable
 
@@ -13,36 +14,45 @@ _POLL_SECONDS = 1.0
 
 
 class ServerWatch:
-    """Calls back once when a process is gone."""
+    """Watches one process, from the time when this is made."""
 
-    def __init__(self, pid: int, on_death: Callable[[], None], clock: Clock) -> None:
+    def __init__(self, pid: int, clock: Clock) -> None:
         self._pid = pid
-        self._on_death = on_death
         self._clock = clock
         self._never = threading.Event()
-
-    def start(self) -> None:
-        """Watch from now on, on a thread of its own."""
-        threading.Thread(target=self._watch, name="mlflow-server-watch", daemon=True).start()
-
-    def _watch(self) -> None:
+        self._pidfd: int | None = None
+        self._is_gone = False
         if hasattr(os, "pidfd_open"):
-            self._await_exit()
-        else:
+            try:
+                self._pidfd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                self._is_gone = True
+
+    def start(self, on_death: Callable[[], None]) -> None:
+        """Call back once when the process is gone, on a thread of its own."""
+        threading.Thread(
+            target=self._watch, args=(on_death,), name="mlflow-server-watch", daemon=True
+        ).start()
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        try:
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+            elif not self._is_gone:
+                os.kill(self._pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+
+    def _watch(self, on_death: Callable[[], None]) -> None:
+        if self._pidfd is not None:
+            # Readable as soon as the process has ended, even while nobody has reaped it.
+            select.select([self._pidfd], [], [])
+        elif not self._is_gone:
             while _exists(self._pid):
                 self._clock.wait(self._never, _POLL_SECONDS)
-        self._on_death()
-
-    def _await_exit(self) -> None:
-        # Readable as soon as the process has ended, even while nobody has reaped it.
-        try:
-            pidfd = os.pidfd_open(self._pid)
-        except ProcessLookupError:
-            return
-        try:
-            select.select([pidfd], [], [])
-        finally:
-            os.close(pidfd)
+        self._is_gone = True
+        on_death()
 
 
 def _exists(pid: int) -> bool:

@@ -23,6 +23,7 @@ from mlflow.server.jobs.functions import (
     load_job_functions,
 )
 from mlflow.server.jobs.lifecycle import Lifecycle, Surroundings
+from mlflow.server.jobs.local.warding import Warden
 from mlflow.server.jobs.lock_manager import LockKeys
 from mlflow.server.jobs.loop import Loop
 from mlflow.server.jobs.next_batches import NextBatches, is_full_batch
@@ -51,7 +52,6 @@ from mlflow.store.jobs.values import Claim, ClaimedJob, RecoveryCandidate, Term
 
 _LONGEST_SWEEP_SECONDS = 1.0
 _SCORING_JOBS = frozenset({ONLINE_TRACE_SCORER_JOB_NAME, ONLINE_SESSION_SCORER_JOB_NAME})
-_LONGEST_FENCING_BEAT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ def build(
     tracking_uri: str,
     replica_id: str,
     clock: Clock,
+    warden: Warden | None = None,
 ) -> Parts:
     """Join the parts of one runner; nothing runs yet.
 
@@ -127,6 +128,7 @@ def build(
         tracking_uri: The backend store, where jobs on this host read and write.
         replica_id: This runner, unlike any other.
         clock: Monotonic time.
+        warden: What stops the work of this process if it cannot; None where there is none.
     """
     backends = _backends(settings, registry)
     max_workers = _max_workers()
@@ -173,7 +175,16 @@ def build(
                 announcer.to_others(Hint.LEADER)
         claiming.wake()
 
-    lifecycle = Lifecycle(store, owned, backends, clock, surroundings, _metadata_of, job_ended)
+    lifecycle = Lifecycle(
+        store,
+        owned,
+        backends,
+        clock,
+        surroundings,
+        _metadata_of,
+        job_ended,
+        *([warden.strikes] if warden else []),
+    )
     claimer = Claimer(
         store,
         owned,
@@ -197,7 +208,7 @@ def build(
         executors=[executor for name, executor in backends.items() if name is not None],
         claiming=claiming,
         canceling=canceling,
-        supervising=[canceling, *_keeping(settings, store, owned, cancellation, clock)],
+        supervising=[canceling, *_keeping(settings, store, owned, cancellation, clock, warden)],
         **_leading(
             settings,
             store,
@@ -252,12 +263,19 @@ def _keeping(
     owned: OwnedJobs,
     cancellation: Cancellation,
     clock: Clock,
+    warden: Warden | None,
 ) -> list[Loop]:
     ttl = settings.job_lease_ttl
     renewals = Renewals(store, owned, clock, ttl, cancellation.settle)
-    fencing = SelfFencing(owned, clock, min(ttl / 12, _LONGEST_FENCING_BEAT_SECONDS))
+    fencing = SelfFencing(owned, clock, ttl, *([warden.trust_until] if warden else []))
+
+    def renew() -> float:
+        pause = renewals.beat()
+        fencing.say()
+        return pause
+
     return [
-        Loop("renewals", renewals.beat, clock, longest_failure_pause_seconds=ttl / 10),
+        Loop("renewals", renew, clock, longest_failure_pause_seconds=ttl / 10),
         Loop("self-fencing", fencing.beat, clock),
     ]
 

@@ -1,31 +1,59 @@
 """The runner does not outlive its server, and its drain is waited for."""
 
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from mlflow.server.jobs import launch
-from mlflow.server.jobs.launch import _launch_job_execution_runner, wait_for_server_and_runner
+from mlflow.server.jobs.executor import EXECUTOR_JOB_RUNNER_FATAL_EXIT_CODE
+from mlflow.server.jobs.launch import (
+    LaunchedRunner,
+    _launch_job_execution_runner,
+    wait_for_server_and_runner,
+)
+from mlflow.server.jobs.server_processes import ServerProcesses
+from tests.server.jobs.fakes import PATIENCE_SECONDS
 
 READY = b"ready\n"
 
 _GATEWAY_TOKEN = "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"
 _GATEWAY_USER = "MLFLOW_SERVER_JOB_GATEWAY_USER"
+_BOOT_ID = "_MLFLOW_SERVER_BOOT_ID"
 
-DRAINING = """
-import signal, sys
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+# Ends as it is told: 7 when it may drain, 8 when it may not.
+RUNNER = """
+import os
 print("ready", flush=True)
-signal.pause()
+order = os.read(0, 1)
+if order == b"d":
+    order = os.read(0, 1) if os.environ.get("SLOW") else b"q"
+os._exit({b"q": 7, b"n": 8}[order])
 """
 
 STUBBORN = """
 import signal
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("ready", flush=True)
 signal.pause()
+"""
+
+# What `mlflow server` does once both processes run, in a process that can be sent signals.
+MAIN = """
+import signal, subprocess, sys
+from mlflow.server.jobs.launch import LaunchedRunner, wait_for_server_and_runner
+server_code, runner_code = sys.argv[1:]
+run = lambda code, **more: subprocess.Popen([sys.executable, "-S", "-c", code], **more)
+server = run(server_code, stdout=subprocess.PIPE)
+server.stdout.readline()
+signal.signal(signal.SIGTERM, lambda number, _: server.poll() or server.send_signal(number))
+signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
+runner = LaunchedRunner(lambda: run(runner_code, stdin=subprocess.PIPE, bufsize=0), None)
+code = wait_for_server_and_runner(server, runner)
+print(code, runner.returncode, flush=True)
 """
 
 
@@ -33,8 +61,13 @@ signal.pause()
 def spawn():
     processes = []
 
-    def spawn(code: str) -> subprocess.Popen:
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    def spawn(code: str, *arguments: str, env=None, **options) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            env={**os.environ, **(env or {})},
+            **options,
+        )
         processes.append(process)
         return process
 
@@ -45,24 +78,76 @@ def spawn():
         process.stdout.close()
 
 
-def test_the_servers_exit_code_is_answered_after_the_runner_has_drained(spawn):
-    runner = spawn(DRAINING)
-    assert runner.stdout.readline() == READY
+@pytest.fixture
+def keep(spawn):
+    def keep(code: str) -> LaunchedRunner:
+        runner = LaunchedRunner(lambda: spawn(code, stdin=subprocess.PIPE, bufsize=0), None)
+        assert runner._process.stdout.readline() == READY
+        return runner
+
+    return keep
+
+
+def test_the_servers_exit_code_is_answered_after_the_runner_has_drained(spawn, keep):
+    runner = keep(RUNNER)
     assert wait_for_server_and_runner(spawn("raise SystemExit(3)"), runner) == 3
     assert runner.returncode == 7
 
 
-def test_a_runner_that_does_not_stop_is_killed(spawn, monkeypatch):
+def test_a_runner_that_does_not_stop_is_killed(spawn, keep, monkeypatch):
     monkeypatch.setattr(launch, "_STOP_MARGIN_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_SERVER_JOB_DRAIN_GRACE", "0")
-    runner = spawn(STUBBORN)
-    assert runner.stdout.readline() == READY
+    runner = keep(STUBBORN)
     assert wait_for_server_and_runner(spawn("pass"), runner) == 0
     assert runner.returncode == -9
 
 
 def test_a_server_without_a_runner_is_waited_for_alone(spawn):
     assert wait_for_server_and_runner(spawn("raise SystemExit(5)")) == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_signal_drains_and_the_server_is_waited_for(spawn, number):
+    server = f"""
+import os, signal
+signal.signal({int(number)}, lambda *_: os._exit(3))
+print(flush=True)
+signal.pause()
+"""
+    main = spawn(MAIN, server, RUNNER)
+    assert main.stdout.readline() == READY
+    main.send_signal(number)
+    assert main.stdout.readline() == b"3 7\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_waits_neither_for_the_grace_nor_for_a_stubborn_server(spawn, number):
+    server = f"""
+import signal
+signal.signal({int(number)}, signal.SIG_IGN)
+print(flush=True)
+signal.pause()
+"""
+    main = spawn(MAIN, server, RUNNER, env={"SLOW": "1"})
+    assert main.stdout.readline() == READY
+    main.send_signal(number)
+    # Signals of one number that are under way at once are one.
+    while main.poll() is None and not select.select([main.stdout], [], [], 0.2)[0]:
+        main.send_signal(number)
+    assert main.stdout.readline() == b"-9 8\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+def test_no_process_of_a_server_outlives_it(spawn, monkeypatch):
+    orphan = spawn(STUBBORN, env={_BOOT_ID: "of-this-server"})
+    stranger = spawn(STUBBORN, env={_BOOT_ID: "another"})
+    assert orphan.stdout.readline() == stranger.stdout.readline() == READY
+    runner = LaunchedRunner(
+        lambda: spawn(RUNNER, stdin=subprocess.PIPE, bufsize=0), ServerProcesses("of-this-server")
+    )
+    assert wait_for_server_and_runner(spawn("pass"), runner) == 0
+    assert orphan.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+    assert stranger.poll() is None
 
 
 @pytest.fixture
@@ -73,12 +158,13 @@ def environment_of_runner(monkeypatch, tmp_path):
     module.write_text(
         "import json, os\n"
         f"with open({str(seen)!r}, 'w') as file: json.dump(dict(os.environ), file)\n"
+        f"os._exit({EXECUTOR_JOB_RUNNER_FATAL_EXIT_CODE})\n"
     )
     monkeypatch.setattr(launch, "_RUNNER_MODULE", "a_runner")
 
     def launched(env: dict[str, str]) -> dict[str, str]:
         runner = _launch_job_execution_runner({"PYTHONPATH": str(tmp_path), **env}, 4711)
-        assert runner.wait() == 0
+        assert runner.wait(PATIENCE_SECONDS) == EXECUTOR_JOB_RUNNER_FATAL_EXIT_CODE
         return json.loads(seen.read_text())
 
     return launched

@@ -188,7 +188,7 @@ _WRITTEN = '{"succeeded": true, "result": "1"}'
 def test_a_written_result_decides_then_whoever_asked_for_the_end_then_how_it_crashed(
     executor, file, is_canceled, is_stopped, is_past_deadline, code, status, words
 ):
-    record = _LocalJob("j1", "module.function", timeout=5.0, deadline=None)
+    record = _LocalJob("j1", "module.function", 5.0, None, executor._folders.make())
     record.is_canceled, record.is_past_deadline = is_canceled, is_past_deadline
     record.group = None if code is None else "started"
     executor._is_stopped = is_stopped

@@ -59,15 +59,20 @@ def test_an_idle_runner_stops_at_once(seconds_drained):
     [
         (StopRequest.TERMINATE, [], GRACE_SECONDS),
         (StopRequest.INTERRUPT, [], GRACE_SECONDS),
+        (StopRequest.DRAIN, [], GRACE_SECONDS),
         (StopRequest.SERVER_GONE, [], 2.0),
-        (StopRequest.SERVER_GONE, [StopRequest.TERMINATE], GRACE_SECONDS),
-        (StopRequest.TERMINATE, [StopRequest.TERMINATE, StopRequest.SERVER_GONE], GRACE_SECONDS),
-        (StopRequest.INTERRUPT, [StopRequest.TERMINATE], GRACE_SECONDS),
-        (StopRequest.INTERRUPT, [StopRequest.INTERRUPT], 0.1),
+        (StopRequest.LAUNCHER_GONE, [StopRequest.SERVER_GONE], 2.0),
+        (StopRequest.SERVER_GONE, [StopRequest.DRAIN], GRACE_SECONDS),
+        (StopRequest.TERMINATE, [StopRequest.DRAIN, StopRequest.SERVER_GONE], GRACE_SECONDS),
+        (StopRequest.TERMINATE, [StopRequest.TERMINATE], 0.1),
+        (StopRequest.INTERRUPT, [StopRequest.TERMINATE], 0.1),
+        (StopRequest.INTERRUPT, [StopRequest.DRAIN, StopRequest.INTERRUPT], 0.2),
+        (StopRequest.DRAIN, [StopRequest.NOW], 0.1),
         (StopRequest.SERVER_GONE, [StopRequest.INTERRUPT, StopRequest.INTERRUPT], 0.2),
+        (StopRequest.NOW, [], 0.0),
     ],
 )
-def test_running_jobs_get_their_grace_and_a_second_interrupt_ends_it(
+def test_running_jobs_get_their_grace_and_a_second_signal_or_an_impatient_order_ends_it(
     start_job, seconds_drained, request_, script, seconds
 ):
     start_job()

@@ -22,8 +22,14 @@ def job(owned, executor, clock):
 
 
 @pytest.fixture
-def fencing(owned, clock):
-    return SelfFencing(owned, clock, beat_seconds=1.0)
+def said():
+    """The instants until which this runner said that it can be trusted."""
+    return []
+
+
+@pytest.fixture
+def fencing(owned, clock, said):
+    return SelfFencing(owned, clock, 60.0, said.append)
 
 
 def test_a_job_is_killed_when_its_lease_can_no_longer_be_trusted(fencing, job, executor, clock):
@@ -68,3 +74,25 @@ def test_a_canceled_job_is_not_merely_abandoned_when_the_runner_stops(job):
     job.stop(End.CANCELED)
     job.stop(End.ABANDONED)
     assert job.end is End.CANCELED
+
+
+def test_each_beat_says_until_when_all_jobs_can_be_trusted_and_no_longer_than_a_lease(
+    fencing, said, job, clock
+):
+    began = clock.monotonic()
+    fencing.beat()
+    job.trust_until = began + 30
+    fencing.beat()
+    # Not for the sake of one that is lost, and killed, already.
+    clock.advance(40)
+    fencing.beat()
+    assert said == [began + 50 + 5, began + 30 + 5, began + 40 + 50 + 5]
+
+
+@pytest.mark.parametrize(("lease_seconds", "pause"), [(0.6, 0.05), (60.0, 1.0)])
+def test_a_beat_comes_before_others_would_act_on_the_last_ones_word(
+    owned, clock, said, lease_seconds, pause
+):
+    fencing = SelfFencing(owned, clock, lease_seconds, said.append)
+    assert fencing.beat() == pytest.approx(pause)
+    assert said[0] - clock.monotonic() == pytest.approx(lease_seconds * 11 / 12)

@@ -1,5 +1,6 @@
 """The end of the server process is noticed, reaped or not."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ def process():
 
 def test_a_dead_server_is_noticed_before_anybody_reaped_it(process):
     gone = threading.Event()
-    ServerWatch(process.pid, gone.set, FakeClock()).start()
+    ServerWatch(process.pid, FakeClock()).start(gone.set)
     assert not gone.is_set()
     process.kill()
     assert gone.wait(PATIENCE_SECONDS)
@@ -33,5 +34,15 @@ def test_a_server_that_is_gone_already_is_noticed(process, monkeypatch, with_pid
     process.kill()
     process.wait()
     gone = threading.Event()
-    ServerWatch(process.pid, gone.set, FakeClock()).start()
+    ServerWatch(process.pid, FakeClock()).start(gone.set)
     assert gone.wait(PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("with_pidfd", [True, False])
+def test_a_server_can_be_asked_to_end(process, monkeypatch, with_pidfd):
+    if not with_pidfd:
+        monkeypatch.delattr("os.pidfd_open", raising=False)
+    watch = ServerWatch(process.pid, FakeClock())
+    watch.terminate()
+    assert process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
+    watch.terminate()

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mlflow.server.jobs.local.family import Family
 from mlflow.server.jobs.local.job_environment import fork_server_environment, unlike_when_imported
 from mlflow.server.jobs.local.process_group import ProcessGroup, describe_exit
 from mlflow.server.jobs.local.stderr_tail import StderrTail
@@ -161,6 +162,7 @@ class ForkServer:
                 env=self._env,
                 pass_fds=[theirs.fileno()],
                 watch="kernel",
+                family=Family(of_helper=True),
             )
             unstarted.pop_all()
         self._stderr = StderrTail(self._group.stderr, prefix="[job fork server] ")
@@ -232,11 +234,12 @@ class ForkServer:
             ForkServerLost: There is no child.
             OSError: There is no room for one.
         """
+        family = Family()
         with contextlib.ExitStack() as ends:
             letter = os.memfd_create("mlflow-job")
             ends.callback(os.close, letter)
             with open(letter, "w", encoding="utf-8", closefd=False) as file:
-                json.dump(dict(env), file)
+                json.dump({**env, **family.environment}, file)
             watched, lifeline = os.pipe()
             ends.callback(os.close, watched)
             # Closed if there is no answer: a child that nobody knows of dies of it.
@@ -253,7 +256,7 @@ class ForkServer:
                 self.has_forked = True
                 self._kib = answer["kib"]
             unanswered.pop_all()
-        group = ProcessGroup(_Forked(answer["pid"], reader, self), lifeline)
+        group = ProcessGroup(_Forked(answer["pid"], reader, self), lifeline, family)
         if not group.has_pidfd:
             group.end()
             reader.close()

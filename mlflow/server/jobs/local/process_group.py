@@ -1,5 +1,9 @@
-"""One process in a session and process group of its own: waited for, killed whole, reaped last."""
+"""One process in a session and process group of its own: waited for, killed whole, reaped last.
 
+Whole includes those of its family that have left the group.
+"""
+
+import logging
 import math
 import os
 import select
@@ -10,6 +14,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+from mlflow.server.jobs.local.family import Family
+
+_logger = logging.getLogger(__name__)
 
 _CHILD_WATCH = str(Path(__file__).with_name("child_watch.py"))
 
@@ -49,13 +57,15 @@ class ProcessGroup:
     cannot belong to anybody else yet.
     """
 
-    def __init__(self, leader: Leader, lifeline: int) -> None:
+    def __init__(self, leader: Leader, lifeline: int, family: Family) -> None:
         """
         Args:
             leader: The process; it leads its group already.
             lifeline: The write end of the pipe that the leader watches.
+            family: What the leader's mark makes of it and its descendants.
         """
         self._leader = leader
+        self._family = family
         self._lifeline: int | None = lifeline
         self._code: int | None = None
         self._is_reaped = False
@@ -72,6 +82,7 @@ class ProcessGroup:
         python: str = sys.executable,
         pass_fds: Sequence[int] = (),
         watch: str = "thread",
+        family: Family | None = None,
     ) -> "ProcessGroup":
         """Start a Python module as a program.
 
@@ -82,15 +93,17 @@ class ProcessGroup:
             python: The interpreter.
             pass_fds: Descriptors that it inherits.
             watch: How it sees the end of this process; see `child_watch`.
+            family: Which it belongs to; one of its own if None.
 
         Raises:
             OSError: The interpreter cannot be started.
         """
+        family = family or Family()
         read_end, lifeline = os.pipe()
         try:
             process = subprocess.Popen(
                 [python, _CHILD_WATCH, watch, str(read_end), module, *arguments],
-                env=dict(env),
+                env={**env, **family.environment},
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=(read_end, *pass_fds),
@@ -101,7 +114,7 @@ class ProcessGroup:
             raise
         finally:
             os.close(read_end)
-        return cls(process, lifeline)
+        return cls(process, lifeline, family)
 
     @property
     def pid(self) -> int:
@@ -140,13 +153,13 @@ class ProcessGroup:
             os.close(pidfd)
 
     def kill(self) -> None:
-        """Kill the whole group, leaving the leader to be reaped by `end`."""
+        """Kill the group, leaving the leader to be reaped, and its family to be ended, by `end`."""
         with self._reaping:
             if not self._is_reaped:
                 self._signal_group()
 
     def end(self) -> int | None:
-        """Kill what is left of the group, reap the leader, release everything.
+        """Kill what is left of the family, reap the leader, release everything.
 
         Returns:
             The leader's exit code, minus the signal's number if a signal ended it; None if nobody
@@ -158,6 +171,9 @@ class ProcessGroup:
                 if self._pidfd is not None:
                     # Its parent may be another process, which serves others meanwhile.
                     _has_ended(self._pidfd, None)
+                # A dead leader starts nobody more.
+                if not self._family.end():
+                    _logger.warning("A process that descends from %d cannot be killed", self.pid)
                 self._code = self._leader.wait()
                 self._is_reaped = True
                 self._release()

@@ -9,6 +9,7 @@ import time
 import uuid
 
 import numpy as np
+import wanderers
 
 from mlflow.server.jobs.functions import job
 
@@ -59,3 +60,9 @@ def wait(path):
     while not os.path.exists(path) and time.monotonic() < deadline:
         time.sleep(0.02)
     return os.getpid()
+
+
+@job(name="forked_wander", max_workers=2)
+def wander(announcement):
+    """Leaves descendants in other sessions."""
+    wanderers.wander(announcement)

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from mlflow.server.jobs.local import forking, process_group
+from mlflow.server.jobs.local.family import MARK_ENV_VAR
 from mlflow.server.jobs.local.fork_server import watched_environment
 from mlflow.server.jobs.local.forking import Forking, ForkServerLost
 from mlflow.server.jobs.subprocess_protocol import _SubprocessJobResult, write_error_classes
+from tests.processes import is_alive
 
 pytestmark = pytest.mark.skipif(not Forking.is_possible(), reason="needs Linux")
 
@@ -178,7 +180,7 @@ def test_the_environment_of_a_job_is_its_own_and_whole(shared, run, environment)
     assert found.pop("OF_THIS_JOB") == "only"
     assert found["ODD_API_KEY"] == "hunter2"
     # Telemetry and the tracking redirect write these in every job.
-    written = {"_MLFLOW_TELEMETRY_SESSION_ID", "MLFLOW_TRACKING_URI"}
+    written = {"_MLFLOW_TELEMETRY_SESSION_ID", "MLFLOW_TRACKING_URI", MARK_ENV_VAR}
     assert found.keys() - written == environment("portrait").keys() - written
 
     seen, _ = run(shared, "portrait")
@@ -258,6 +260,21 @@ def test_jobs_at_once_and_in_a_row_leave_nothing_behind(shared, environment, tmp
     assert _children(server) == []
     assert before[:2] == (_opened("self"), _opened(server))
     assert _data_kib(server) < before[2] + 1024
+
+
+def test_descendants_of_a_forked_job_in_other_sessions_are_gone_when_it_has_ended(
+    shared, run, environment, tmp_path
+):
+    go = tmp_path / "go"
+    other = shared.fork(environment("wait", {"path": str(go)}))
+
+    run(shared, "wander", {"announcement": str(tmp_path / "wanderers")})
+
+    pids = json.loads((tmp_path / "wanderers").read_text())
+    assert not any(is_alive(pid) for pid in pids.values())
+    assert not other.wait(0)
+    go.touch()
+    _end_all([other])
 
 
 def test_several_threads_can_fork_at_once(shared, environment):

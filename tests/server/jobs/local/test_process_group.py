@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.local import process_group
 from mlflow.server.jobs.local.process_group import ProcessGroup, describe_exit
+from mlflow.server.jobs.local.warding import Warden
+from tests.processes import is_alive
 
 _HERE = Path(__file__).parent
+needs_proc = pytest.mark.skipif(not Warden.is_possible(), reason="processes are found in /proc")
 _PATIENCE_SECONDS = 30.0
 
 
@@ -30,10 +34,10 @@ def start(tmp_path):
     """Starts `family`, and answers it with what it announced."""
     groups = []
 
-    def start(mode):
-        announcement = tmp_path / "announcement.json"
+    def start(mode, module="family"):
+        announcement = tmp_path / f"announcement-{len(groups)}.json"
         env = {**os.environ, "PYTHONPATH": str(_HERE)}
-        group = ProcessGroup.start("family", [str(announcement), mode], env=env)
+        group = ProcessGroup.start(module, [str(announcement), mode], env=env)
         groups.append(group)
         return group, _read_when_there(announcement)
 
@@ -64,13 +68,86 @@ def test_a_leader_that_ends_takes_its_descendants_with_it(start):
     _assert_dead(pids)
 
 
+@needs_proc
+@pytest.mark.usefixtures("waiting")
+@pytest.mark.parametrize("mode", ["stay", "leave"])
+def test_descendants_in_other_sessions_are_gone_when_a_group_has_ended(start, mode):
+    group, pids = start(mode, "wanderers")
+    _, others = start("stay", "wanderers")
+
+    if mode == "stay":
+        group.kill()
+    assert group.wait(_PATIENCE_SECONDS)
+    group.end()
+
+    assert not any(is_alive(pid) for pid in pids.values())
+    assert all(is_alive(pid) for pid in others.values())
+
+
+@needs_proc
+def test_a_warden_ends_every_family_of_a_runner_that_is_gone(tmp_path):
+    announcement = tmp_path / "announcement.json"
+    runner = subprocess.Popen(
+        [sys.executable, str(_HERE / "runner_of_wanderers.py"), str(announcement)],
+        env={**os.environ, "PYTHONPATH": str(_HERE)},
+    )
+    try:
+        pids = _read_when_there(announcement)
+    finally:
+        runner.kill()
+        runner.wait()
+    _assert_dead(pids)
+
+
+@needs_proc
+def test_a_warden_waits_for_what_ends_by_itself_and_kills_what_does_not(tmp_path):
+    mark = f"mark-{os.getpid()}"
+    env = {**os.environ, "WORN": mark}
+    quick, slow = (
+        subprocess.Popen(
+            [sys.executable, "-S", "-c", f"import time; time.sleep({seconds})"], env=env
+        )
+        for seconds in (0.5, 600)
+    )
+    watched = Warden(f"WORN={mark}", os.environ, grace_seconds=3.0)
+    os.close(watched._lifeline)
+    assert quick.wait(_PATIENCE_SECONDS) == 0
+    assert slow.wait(_PATIENCE_SECONDS) == -signal.SIGKILL
+    assert watched._process.wait(_PATIENCE_SECONDS) == 0
+
+
+@needs_proc
+def test_a_warden_ends_what_is_left_by_a_process_that_goes_silent_and_watches_on():
+    mark = f"silent-{os.getpid()}"
+    warden, clock = Warden(f"WORN={mark}", os.environ), Clock()
+
+    def start_worn():
+        return subprocess.Popen(
+            [sys.executable, "-S", "-c", "import time; time.sleep(600)"],
+            env={**os.environ, "WORN": mark},
+        )
+
+    try:
+        for strikes in (1, 2):
+            warden.trust_until(clock.monotonic() + 600)
+            worn = start_worn()
+            # Later words count, be they the first that are read or not.
+            warden.trust_until(clock.monotonic() + 600)
+            assert (worn.poll(), warden.strikes()) == (None, strikes - 1)
+            warden.trust_until(clock.monotonic() + 0.1)
+            assert worn.wait(_PATIENCE_SECONDS) == -signal.SIGKILL
+            assert warden.strikes() == strikes
+    finally:
+        warden.dismiss()
+
+
 @pytest.mark.usefixtures("waiting")
 def test_a_wait_that_runs_out_leaves_the_group_alone(start):
     group, pids = start("stay")
 
     assert not group.wait(0.05)
 
-    assert all(_is_alive(pid) for pid in pids.values())
+    assert all(is_alive(pid) for pid in pids.values())
 
 
 def test_one_thread_can_wait_while_another_ends_the_group(start):
@@ -156,15 +233,6 @@ def _read_when_there(path):
 def _assert_dead(pids):
     """Processes that are not children of the test give no event to wait for."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while alive := [name for name, pid in pids.items() if _is_alive(pid)]:
+    while alive := [name for name, pid in pids.items() if is_alive(pid)]:
         assert time.monotonic() < deadline, f"still alive: {alive}"
         time.sleep(0.01)
-
-
-def _is_alive(pid):
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    # A container without an init process keeps zombies.
-    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
