@@ -102,7 +102,7 @@ def test_a_resubmission_wakes_the_runner(ended):
     job_id = ended().job_id
     woken = threading.Event()
     receiver = LocalSocketReceiver(socket_path())
-    receiver.start(woken.set)
+    receiver.start(lambda *_: woken.set())
     try:
         resubmit_job(job_id)
         assert woken.wait(timeout=10)

@@ -6,8 +6,8 @@ import pytest
 
 from mlflow.server.jobs import wiring
 from mlflow.server.jobs.clock import Clock
-from mlflow.server.jobs.wakeups.base import Hint
 from mlflow.server.jobs.remote.online_grants import OnlineGrants
+from mlflow.server.jobs.wakeups.base import Hint
 from tests.server.jobs.fakes import PATIENCE_SECONDS, failed, pass_lease, succeeded
 
 
@@ -103,9 +103,12 @@ def test_discovery_grants_its_jobs_what_a_remote_backend_needs(
     discover, built = [], []
     monkeypatch.setattr(wiring, "server_tasks", lambda *given: discover.append(given[2]) or [])
     monkeypatch.setattr(wiring, "_get_tracking_store", lambda: None)
-    monkeypatch.setattr(
-        wiring, "OnlineScoringDiscovery", lambda *given, **_: built.extend(given) or Mock(spec=["run"])
-    )
+
+    def make_discovery(*given, **_):
+        built.extend(given)
+        return Mock(spec=["run"])
+
+    monkeypatch.setattr(wiring, "OnlineScoringDiscovery", make_discovery)
     build_parts(clock)
     discover[0](term)
     assert [type(part) for part in built].count(OnlineGrants) == 1
