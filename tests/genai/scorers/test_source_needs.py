@@ -59,6 +59,12 @@ def test_whole_uris_are_needs():
     assert seen.prompt_uris == {"prompts:/grading/1", "prompts:/plain@best"}
 
 
+@pytest.mark.parametrize("source", [source for source, why in UNCLEAR if why.startswith("puts a")])
+def test_a_uri_that_is_put_together_names_nothing(source):
+    seen = look_at(source)
+    assert (seen.gateway_uris, seen.prompt_uris) == (frozenset(), frozenset())
+
+
 @pytest.mark.parametrize(
     ("source", "models"),
     [

@@ -18,7 +18,7 @@ def test_a_user_submits_what_the_user_holds_and_an_administrator_anything(tmp_pa
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {

@@ -91,7 +91,7 @@ def invoke(address, experiment_id, trace_id):
 
 
 def post(address: str, path: str, body: dict) -> requests.Response:
-    return requests.post(f"{address}/ajax-api/3.0/{path}", json=body, timeout=60)
+    return requests.post(f"{address}/ajax-api/3.0/{path}", json=body, timeout=300)
 
 
 def granted(response: requests.Response) -> tuple[str, list[tuple[str, str, str]] | None]:
@@ -248,7 +248,7 @@ def test_a_scorer_that_is_nested_too_deep_is_refused(address, experiment_id, dep
 
 def test_server_info_says_which_backends_serve_and_what_they_reach(address):
     for path in ("api/3.0/mlflow/server-info", "ajax-api/3.0/mlflow/server-info"):
-        answer = requests.get(f"{address}/{path}", timeout=60).json()
+        answer = requests.get(f"{address}/{path}", timeout=300).json()
         assert answer["jobs"] == {
             "direct_provider_models": False,
             "backends": [
