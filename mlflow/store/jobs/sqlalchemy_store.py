@@ -19,6 +19,7 @@ from mlflow.store.db.utils import (
     create_sqlalchemy_engine_with_retry,
 )
 from mlflow.store.jobs import (
+    backend_rows,
     checkpoints,
     claims,
     crashes,
@@ -72,7 +73,6 @@ T = TypeVar("T")
 
 _LIST_CHUNK = 100
 _CLAIMS_PER_STATEMENT = 200
-_MOST_BACKENDS = 100
 
 
 class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
@@ -621,29 +621,16 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         )
 
     def is_served(self, backend: str) -> bool:
-        live = statements.live_on(backend, self._now)
         return self._transactions.read(
-            lambda connection: connection.execute(live).first() is not None
+            lambda connection: backend_rows.is_served(connection, backend, self._now)
         )
 
     def waiting_backends(self) -> list[str]:
-        def walk(connection: Connection) -> list[str]:
-            found: list[str] = []
-            while len(found) < _MOST_BACKENDS:
-                after = found[-1] if found else None
-                step = connection.execute(statements.waiting_backend(after)).scalar_one()
-                if step is None:
-                    break
-                found.append(step)
-            return found
-
-        return self._transactions.read(walk)
+        return self._transactions.read(backend_rows.waiting)
 
     def count_waiting(self, backend: str, limit: int = 1000) -> tuple[int, bool]:
         count = self._transactions.read(
-            lambda connection: connection.execute(
-                statements.waiting_for(backend, limit)
-            ).scalar_one()
+            lambda connection: backend_rows.count_waiting(connection, backend, limit)
         )
         return count, count < limit
 

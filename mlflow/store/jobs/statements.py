@@ -19,7 +19,6 @@ from sqlalchemy import (
     cast,
     delete,
     exists,
-    func,
     insert,
     literal,
     literal_column,
@@ -339,47 +338,16 @@ def set_aside(
 def fail_recovery(
     candidate: RecoveryCandidate, error: str, term: Term, now: ColumnElement, after_ms: int = 0
 ) -> Update:
-    """T13, once nothing has been heard of the job for so long."""
+    """T13, where asked for only once nothing has been heard of the job for so long."""
+    waited = [jobs.c.last_update_time <= now - after_ms] if after_ms else []
     return change(
         transitions.FAIL_RECOVERY,
         now,
         held_by([_claim_of(candidate)]),
-        jobs.c.last_update_time <= now - after_ms,
+        *waited,
         lease_rows.holds(term, now),
         result=error,
         finished_at=now,
-    )
-
-
-def waiting_backend(after: str | None) -> Select:
-    """The next backend in order that a PENDING row names: a step from one to the next (I10)."""
-    # Not the first in order: MariaDB walks to it from the first row of this state.
-    return select(func.min(jobs.c.executor_backend)).where(
-        in_states({transitions.PENDING}), jobs.c.executor_backend > (after or "")
-    )
-
-
-def waiting_for(backend: str, limit: int) -> Select:
-    """How many PENDING rows name this backend, counted so far."""
-    some = (
-        select(jobs.c.id)
-        .where(in_states({transitions.PENDING}), jobs.c.executor_backend == backend)
-        .limit(limit)
-        .subquery()
-    )
-    return select(func.count()).select_from(some)
-
-
-def live_on(backend: str, now: ColumnElement) -> Select:
-    """A job that runs on this backend under a live lease."""
-    return (
-        select(jobs.c.id)
-        .where(
-            in_states({transitions.RUNNING}),
-            jobs.c.executor_backend == backend,
-            jobs.c.lease_expires_at >= now,
-        )
-        .limit(1)
     )
 
 

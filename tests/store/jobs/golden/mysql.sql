@@ -485,6 +485,8 @@ WHERE experiments.experiment_id = :experiment_id_1;
 -- T5 that comes too late
 -- T5 by token, again
 SELECT jobs.status, jobs.fence, jobs.issued_token_hash, jobs.result
+-- T13 of a backend that nobody has
+SELECT jobs.status, jobs.fence, jobs.result
 FROM jobs
 WHERE jobs.id = :id_1;
 
@@ -634,6 +636,29 @@ WHERE jobs.status = 6
 ORDER BY jobs.last_update_time, jobs.id
 LIMIT :param_1;
 
+-- backends that jobs wait for
+SELECT min(jobs.executor_backend) AS min_1
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend > :executor_backend_1;
+
+-- how many wait for a backend
+SELECT count(*) AS count_1
+FROM (SELECT jobs.id AS id
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1
+LIMIT :param_1) AS anon_1;
+
+-- whether a backend is served
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 1
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.lease_expires_at >= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1)
+LIMIT :param_1;
+
 -- T11
 UPDATE jobs
 SET status=:status, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV
@@ -703,8 +728,6 @@ SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND,
 WHERE jobs.status = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
-AND jobs.last_update_time <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
-    :now_ms_1) - :param_1
 AND (EXISTS (SELECT 1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
@@ -715,6 +738,24 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMEST
 AND jobs.recovery_count >= :recovery_count_2;
 
 -- T13
+UPDATE jobs
+SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL,
+    progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
+    next_attempt_at=NULL, finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
+    DIV 1000 + :now_ms_1), sealed_environment=NULL, crashed_at=NULL
+WHERE jobs.status = 6
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_2
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+
+-- T13 of a backend that nobody has
 UPDATE jobs
 SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
     UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL,

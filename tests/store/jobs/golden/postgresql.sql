@@ -525,6 +525,8 @@ WHERE experiments.experiment_id = :experiment_id_1::INTEGER;
 -- T5 that comes too late
 -- T5 by token, again
 SELECT jobs.status, jobs.fence, jobs.issued_token_hash, jobs.result
+-- T13 of a backend that nobody has
+SELECT jobs.status, jobs.fence, jobs.result
 FROM jobs
 WHERE jobs.id = :id_1::VARCHAR;
 
@@ -684,6 +686,29 @@ WHERE jobs.status = 6
 ORDER BY jobs.last_update_time, jobs.id
 LIMIT :param_1::INTEGER;
 
+-- backends that jobs wait for
+SELECT min(jobs.executor_backend) AS min_1
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend > :executor_backend_1::VARCHAR;
+
+-- how many wait for a backend
+SELECT count(*) AS count_1
+FROM (SELECT jobs.id AS id
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+LIMIT :param_1::INTEGER) AS anon_1;
+
+-- whether a backend is served
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 1
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+AND jobs.lease_expires_at >= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+LIMIT :param_1::INTEGER;
+
 -- T11
 UPDATE jobs
 SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
@@ -757,8 +782,6 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
 WHERE jobs.status = 6
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT
-AND jobs.last_update_time <= (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
 AND (EXISTS (SELECT 1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
@@ -769,6 +792,25 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)))
 AND jobs.recovery_count >= :recovery_count_2::INTEGER;
 
 -- T13
+UPDATE jobs
+SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
+    crashed_at=NULL
+WHERE jobs.status = 6
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_2::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
+
+-- T13 of a backend that nobody has
 UPDATE jobs
 SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,

@@ -191,6 +191,9 @@ def _leader(store) -> Iterator[Verb]:
     change_raw(store, lapsed.claim.job_id, lease_expires_at=1)
     yield "T9", lambda: store.sweep(term, limit=10)
     yield "recovery candidates", store.recovery_candidates
+    yield "backends that jobs wait for", store.waiting_backends
+    yield "how many wait for a backend", lambda: store.count_waiting("ray")
+    yield "whether a backend is served", lambda: store.is_served("ray")
     _forget_jobs(store)
     for title, run in {
         "T11": lambda candidate: store.reattach(candidate, "replica-b", 30, term),
@@ -198,6 +201,9 @@ def _leader(store) -> Iterator[Verb]:
         "T12 after a crash": lambda candidate: store.requeue(candidate, term, 3, "died"),
         "T12, set aside": lambda candidate: store.requeue(candidate, term, 0, "died"),
         "T13": lambda candidate: store.fail_recovery(candidate, "gone", term),
+        "T13 of a backend that nobody has": lambda candidate: store.fail_recovery(
+            candidate, "gone", term, 60
+        ),
     }.items():
         candidate: RecoveryCandidate = to_recovery(store, claim_one(store))
         yield title, lambda run=run, candidate=candidate: run(candidate)
