@@ -32,7 +32,7 @@ _UNREADABLE = "cannot be read as JSON, or is nested too deep, or holds too long 
 _NOT_AN_OBJECT = "must be a JSON object, sent with content type application/json"
 
 
-class _JobRoute(APIRoute):
+class JobRoute(APIRoute):
     """Answers every refusal with its status and a message that any client can read."""
 
     def get_route_handler(self) -> Callable[[Request], Any]:
@@ -54,7 +54,7 @@ class _JobRoute(APIRoute):
         return answer
 
 
-job_api_router = APIRouter(prefix="/ajax-api/3.0/jobs", tags=["Job"], route_class=_JobRoute)
+job_api_router = APIRouter(prefix="/ajax-api/3.0/jobs", tags=["Job"], route_class=JobRoute)
 
 
 class JobProgressResponse(BaseModel):

@@ -33,6 +33,9 @@ class Cancellation:
             job = self._owned.get(claim)
             if job is None or job.recording:
                 continue
+            if status is JobStatus.SUCCEEDED:
+                # Reported by the work itself, which is about to end.
+                continue
             # I1: only a CANCELED row still awaits a word of its owner; any other has a new one.
             end = End.CANCELED if status is JobStatus.CANCELED else End.LOST
             _logger.info("Job %s (fence %d) is %s", claim.job_id, claim.fence, end.value)

@@ -36,6 +36,7 @@ class Claimer:
         backends: Collection[str | None],
         limits: Mapping[str, int],
         lock_key_for: LockKeys,
+        remote_backends: Collection[str | None] = (),
     ) -> None:
         """
         Args:
@@ -48,6 +49,7 @@ class Claimer:
             backends: Names served here; None stands for rows without one.
             limits: Job name to how many of its jobs may run here at once.
             lock_key_for: Lock keys of rows that were stored without one.
+            remote_backends: Those of `backends` whose jobs need a job token (I8).
         """
         self._store = store
         self._owned = owned
@@ -58,6 +60,7 @@ class Claimer:
         self._backends = backends
         self._limits = limits
         self._lock_key_for = lock_key_for
+        self._remote_backends = remote_backends
         self._draining = False
         self._claiming = threading.Lock()
         self._retries_due: list[float] = []
@@ -94,6 +97,7 @@ class Claimer:
             self._settings.job_lease_ttl,
             self._lock_key_for,
             default_timeout_seconds=self._settings.default_timeout,
+            token_backends=self._remote_backends,
         )
         trust_until = trust_deadline(asked_at, self._settings.job_lease_ttl)
         for job in batch.claimed:

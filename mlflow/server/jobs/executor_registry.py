@@ -34,8 +34,16 @@ _BUILT_IN = {
 class JobExecutorRegistry:
     """Executors by backend name."""
 
-    def __init__(self, config: JobExecutorConfig | None = None) -> None:
+    def __init__(
+        self, config: JobExecutorConfig | None = None, remote_tracking_uri: str | None = None
+    ) -> None:
+        """
+        Args:
+            config: What every executor is given.
+            remote_tracking_uri: Where jobs of remote backends reach this server.
+        """
         self._config = config or JobExecutorConfig()
+        self._remote_tracking_uri = remote_tracking_uri
         self._executors: dict[str, AbstractJobExecutor] = {}
 
     @property
@@ -101,13 +109,17 @@ class JobExecutorRegistry:
 
         Raises:
             UnknownBackend: One is not registered.
-            BackendUnusable: One asks for what this server does not have yet.
+            BackendUnusable: One is remote, and its jobs were not told where this server is.
             MlflowException: One lacks something that it depends on.
         """
         for name in backend_names:
             executor = self.get(name)
-            if executor.remote_execution:
-                raise BackendUnusable(name, "remote execution is not available yet.")
+            if executor.remote_execution and not self._remote_tracking_uri:
+                raise BackendUnusable(
+                    name,
+                    "it runs jobs elsewhere. Set MLFLOW_JOB_TRACKING_URI to the URI at which they "
+                    "reach this server.",
+                )
             try:
                 executor.check_requirements()
             except MlflowException:
@@ -225,7 +237,8 @@ def _build(settings: JobSettings) -> JobExecutorRegistry:
             job_lease_ttl=settings.job_lease_ttl,
             completed_job_ttl=settings.completed_job_ttl,
             fork_server=settings.fork_server,
-        )
+        ),
+        settings.remote_tracking_uri,
     )
     registry.configure(settings.backends)
     registry.validate_backends(*settings.backends)

@@ -1,9 +1,9 @@
 """One claimed job: give it to its backend, wait, record what became of it (T5, T6, T7, T10).
 
 Each job has a thread of its own, since an executor's wait blocks. Whatever happens there, the row
-ends in one of four ways: the transition that the result asks for; the confirmation of a
-cancellation; T10, when nobody here knows how the work ended; or nothing at all, when the claim is
-lost (I1).
+ends in one of five ways: the transition that the result asks for; the one that a remote workload
+has reported by then; the confirmation of a cancellation; T10, when nobody here knows how the work
+ended; or nothing at all, when the claim is lost (I1).
 """
 
 import logging
@@ -12,19 +12,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from mlflow.entities._job_status import JobStatus
 from mlflow.exceptions import MlflowException
+from mlflow.server.jobs.awaited_report import await_report, without_report
 from mlflow.server.jobs.backend_call import BackendFailed, backend_call
 from mlflow.server.jobs.backoff import delay_seconds
 from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.errors import SealedEnvironmentUnreadable
-from mlflow.server.jobs.executor import JobExecutionContext
+from mlflow.server.jobs.executor import JobExecutionContext, JobResult
 from mlflow.server.jobs.functions import JobFunctionMetadata
 from mlflow.server.jobs.outcome import Fail, Outcome, Retry, RetryPolicy, Succeed, TimeOut, decide
 from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
 from mlflow.server.jobs.sealed_environment import open_sealed
 from mlflow.store.jobs.abstract_store import AbstractJobStore
 from mlflow.store.jobs.errors import InvalidJobField, JobStoreUnavailable
-from mlflow.store.jobs.values import CheckpointMove, ClaimedJob, JobUpdateStatus
+from mlflow.store.jobs.values import CheckpointMove, Claim, ClaimedJob, JobUpdateStatus
 from mlflow.utils.mlflow_tags import (
     MLFLOW_LATEST_ONLINE_SCORING_SESSION_CHECKPOINT,
     MLFLOW_LATEST_ONLINE_SCORING_TRACE_CHECKPOINT,
@@ -54,6 +56,9 @@ class Surroundings:
         workspaces_enabled: Whether jobs run in a workspace.
         default_timeout: Timeout of exclusive jobs without one, in seconds.
         retry_policy: Bounds and waits of retries.
+        remote_backends: Backends whose jobs reach this server over HTTP only, with a job token.
+        remote_tracking_uri: Where those jobs read, write and report.
+        remote_gateway_uri: Where those reach `gateway:/` models.
     """
 
     tracking_uri: str
@@ -61,6 +66,13 @@ class Surroundings:
     workspaces_enabled: bool
     default_timeout: float
     retry_policy: RetryPolicy
+    remote_backends: frozenset[str | None] = frozenset()
+    remote_tracking_uri: str | None = None
+    remote_gateway_uri: str | None = None
+
+
+class _Reported(Exception):
+    """The job's workload has said itself how the job ended."""
 
 
 class Lifecycle:
@@ -126,6 +138,11 @@ class Lifecycle:
             outcome = self._outcome_of_work(job, owned, submit)
             written = self._record(job, owned, outcome)
             _log_end(job, owned, written)
+        except _Reported:
+            written = self._persist(owned, lambda: self._reported(job))
+            _logger.info(
+                "Job %s (fence %d) has reported its end", job.claim.job_id, job.claim.fence
+            )
         except Exception:
             # The lease runs out by itself, and the sweep finds the row.
             _logger.exception("Job %s (fence %d) broke off", job.claim.job_id, job.claim.fence)
@@ -147,7 +164,37 @@ class Lifecycle:
                 "How job %s (fence %d) ended is not known: %s", job.claim.job_id, job.claim.fence, e
             )
             return None
+        if job.backend in self._surroundings.remote_backends:
+            result = self._unreported(job, owned, result)
         return decide(result, job.retry_count, self._surroundings.retry_policy)
+
+    def _unreported(self, job: ClaimedJob, owned: OwnedJob, result: JobResult) -> JobResult:
+        """What to record of a remote workload that has ended and did not report."""
+        owned.recording = True
+
+        def look() -> dict[Claim, JobStatus | None]:
+            return self._persist(owned, lambda: self._store.not_running([job.claim])) or {}
+
+        def pause(seconds: float) -> bool:
+            return owned.end is not None or self._clock.wait(owned.gone, seconds)
+
+        if owned.end is None and await_report(job.claim, look, self._clock.monotonic, pause):
+            raise _Reported
+        return without_report(result)
+
+    def _reported(self, job: ClaimedJob) -> Outcome | None:
+        """The transition that the workload's report has made, as far as it still shows."""
+        # Changes nothing unless the row was canceled under this very fence.
+        self._store.confirm_canceled(job.claim)
+        row = self._store.get_job(job.claim.job_id)
+        match row.status:
+            case JobStatus.SUCCEEDED:
+                return Succeed(row.result)
+            case JobStatus.TIMEOUT:
+                return TimeOut(row.error_message)
+            case JobStatus.FAILED:
+                return Fail(row.error_message or "")
+        return None
 
     def _submit(self, job: ClaimedJob, owned: OwnedJob) -> Fail | None:
         for earlier in self._owned.earlier_claims(job.claim):
@@ -186,10 +233,13 @@ class Lifecycle:
         extra_envs = None
         if job.sealed_environment:
             extra_envs = open_sealed(job.claim.job_id, job.sealed_environment)
+        told = self._surroundings
+        remote = job.backend in told.remote_backends
         return JobExecutionContext(
             job_id=job.claim.job_id,
-            tracking_uri=self._surroundings.tracking_uri,
-            gateway_uri=self._surroundings.gateway_uri,
+            tracking_uri=told.remote_tracking_uri if remote else told.tracking_uri,
+            gateway_uri=told.remote_gateway_uri if remote else told.gateway_uri,
+            token=job.token,
             workspace=workspace,
             fence=job.claim.fence,
             creator=job.creator,
@@ -225,7 +275,8 @@ class Lifecycle:
     def _write(self, job: ClaimedJob, outcome: Outcome) -> JobUpdateStatus:
         match outcome:
             case Succeed(result=result):
-                return self._store.succeed(job.claim, result, checkpoint_move(job))
+                checkpoint = checkpoint_move(job.job_name, job.params)
+                return self._store.succeed(job.claim, result, checkpoint)
             case TimeOut(error=error):
                 return self._store.time_out(job.claim, error)
             case Retry(error=error, delay=delay):
@@ -252,13 +303,13 @@ class Lifecycle:
         return None
 
 
-def checkpoint_move(job: ClaimedJob) -> CheckpointMove | None:
+def checkpoint_move(job_name: str, params: dict[str, Any]) -> CheckpointMove | None:
     """The checkpoint that rides in T5: only of online scoring jobs, and of their own experiment."""
-    tag = _CHECKPOINT_TAGS.get(job.job_name)
-    asked = job.params.get("next_checkpoint")
+    tag = _CHECKPOINT_TAGS.get(job_name)
+    asked = params.get("next_checkpoint")
     if tag is None or not isinstance(asked, dict):
         return None
-    experiment_id = job.params.get("experiment_id")
+    experiment_id = params.get("experiment_id")
     value = asked.get("value")
     if asked.get("tag") != tag or asked.get("experiment_id") != experiment_id:
         return None

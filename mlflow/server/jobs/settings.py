@@ -6,6 +6,7 @@ seconds.
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,6 +48,8 @@ class JobSettings:
         scheduler_lease_ttl: Time after which another runner leads when the leader has gone silent.
         poll_interval: Longest time that new work waits when its wake-up was lost.
         fork_server: Whether local jobs are forked from a warm process, where that is possible.
+        remote_tracking_uri: Where jobs of remote backends reach this server over HTTP.
+        remote_gateway_uri: Where they reach the gateway, if that is elsewhere.
     """
 
     enabled: bool = True
@@ -64,6 +67,8 @@ class JobSettings:
     scheduler_lease_ttl: float = 15.0
     poll_interval: float = 5.0
     fork_server: bool = True
+    remote_tracking_uri: str | None = None
+    remote_gateway_uri: str | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "JobSettings":
@@ -114,6 +119,8 @@ class JobSettings:
                 "MLFLOW_SERVER_JOB_POLL_INTERVAL", cls.poll_interval, least=_MIN_POLL_INTERVAL
             ),
             fork_server=read.flag("MLFLOW_SERVER_JOB_FORK_SERVER", cls.fork_server),
+            remote_tracking_uri=read.http_uri("MLFLOW_JOB_TRACKING_URI"),
+            remote_gateway_uri=read.http_uri("MLFLOW_JOB_GATEWAY_URI"),
         )
 
     @property
@@ -141,6 +148,15 @@ class _Reader:
 
     def text(self, variable: str) -> str | None:
         return self._env.get(variable, "").strip() or None
+
+    def http_uri(self, variable: str) -> str | None:
+        value = self.text(variable)
+        if value is not None and not re.fullmatch(r"https?://[^/?#@\s][^?#@\s]*", value):
+            # The value may hold a password.
+            raise InvalidSetting(
+                variable, "(not shown)", "an http or https URI without credentials"
+            )
+        return value and value.rstrip("/")
 
     def flag(self, variable: str, default: bool) -> bool:
         value = self.text(variable)

@@ -100,6 +100,9 @@ def build(
     backends = _backends(settings, registry)
     max_workers = _max_workers()
     owned = OwnedJobs(clock)
+    remote_backends = frozenset(
+        name for name, executor in backends.items() if executor.remote_execution
+    )
     surroundings = Surroundings(
         tracking_uri=tracking_uri,
         gateway_uri=MLFLOW_GATEWAY_URI.get(),
@@ -108,6 +111,9 @@ def build(
         retry_policy=RetryPolicy(
             settings.max_retries, settings.retry_base_delay, settings.retry_max_delay
         ),
+        remote_backends=remote_backends,
+        remote_tracking_uri=settings.remote_tracking_uri,
+        remote_gateway_uri=settings.remote_gateway_uri or settings.remote_tracking_uri,
     )
     lease = SchedulerLease(store, clock, replica_id, settings.scheduler_lease_ttl)
     discovery = _LazyDiscovery(store, settings, registry, lambda: claiming.wake())
@@ -137,6 +143,7 @@ def build(
         [*backends],
         max_workers,
         LockKeys(lambda job_name: _metadata_of(job_name).exclusive),
+        remote_backends,
     )
     claiming = Loop("claims", claimer.beat, clock)
     cancellation = Cancellation(store, owned)

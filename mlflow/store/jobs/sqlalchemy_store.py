@@ -377,6 +377,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         found = select(
             jobs.c.status,
             jobs.c.workspace,
+            jobs.c.creator,
             jobs.c.retry_count,
             jobs.c.token_hash,
             jobs.c.issued_token_hash,
@@ -390,8 +391,9 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
             row.token_hash, holder.token_hash
         )
         return TokenJob(
-            holder.job_id,
+            holder,
             row.workspace,
+            row.creator,
             status,
             row.retry_count,
             live,

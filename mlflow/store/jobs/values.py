@@ -73,8 +73,9 @@ class TokenJob:
     """The job whose last claim a token was made for, as it is at this moment.
 
     Attributes:
-        job_id: Its id.
+        holder: Who showed the token.
         workspace: The only workspace in which the token opens anything.
+        creator: The user for whom the job runs.
         status: Its state.
         retry_count: How often it was retried before.
         live: Whether that claim lives. A token of an ended claim opens nothing (I8), and only
@@ -82,12 +83,18 @@ class TokenJob:
         permissions: What the token opens; nothing unless it is live.
     """
 
-    job_id: str
+    holder: TokenHolder
     workspace: str
+    creator: str | None
     status: JobStatus | None
     retry_count: int
     live: bool
     permissions: tuple[JobScopedPermission, ...]
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.holder.job_id
 
 
 @dataclass(frozen=True)

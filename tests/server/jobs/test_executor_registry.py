@@ -154,7 +154,7 @@ def test_each_configured_name_is_an_instance_of_its_own(monkeypatch):
         ("nowhere", UnknownBackend, "no plugin of this name"),
         ("nowhere:gpu", UnknownBackend, "nowhere:gpu"),
         ("threads:", UnknownBackend, "TYPE:INSTANCE"),
-        ("remote", BackendUnusable, "remote execution is not available yet"),
+        ("remote", BackendUnusable, "MLFLOW_JOB_TRACKING_URI"),
         ("demanding", BackendUnusable, "no license"),
         ("failing", UnknownBackend, "cannot be built"),
         ("unfinished", UnknownBackend, "abstract"),
@@ -169,6 +169,13 @@ def test_a_configured_backend_that_cannot_serve_stops_the_server_by_its_name(
     with pytest.raises(error, match=backend) as refusal:
         validate_executor_config()
     assert words in refusal.value.message
+
+
+@pytest.mark.usefixtures("more_plugins")
+def test_a_remote_backend_serves_once_its_jobs_are_told_where_the_server_is(monkeypatch):
+    monkeypatch.setenv("MLFLOW_JOB_DEFAULT_EXECUTOR_BACKEND", "remote")
+    monkeypatch.setenv("MLFLOW_JOB_TRACKING_URI", "http://tracking.example:5000")
+    validate_executor_config()
 
 
 @pytest.mark.usefixtures("more_plugins")

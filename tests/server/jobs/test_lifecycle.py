@@ -14,7 +14,7 @@ from mlflow.server.jobs.outcome import Fail, Retry, RetryPolicy, Succeed
 from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
 from mlflow.server.jobs.sealed_environment import seal
 from mlflow.store.jobs.errors import JobStoreUnavailable
-from mlflow.store.jobs.values import CheckpointMove, Claim, ClaimedJob
+from mlflow.store.jobs.values import CheckpointMove, ClaimedJob
 from tests.server.jobs.fakes import (
     LEASE_SECONDS,
     PATIENCE_SECONDS,
@@ -379,10 +379,7 @@ MOVE = {"experiment_id": "7", "tag": TRACE_TAG, "value": {"timestamp_ms": 5, "tr
     ],
 )
 def test_only_online_scoring_moves_a_checkpoint_and_only_its_own(job_name, params, move):
-    job = ClaimedJob(
-        Claim("job", 1), job_name, params, None, "default", None, None, 0, 0, None, None
-    )
-    assert checkpoint_move(job) == move
+    assert checkpoint_move(job_name, params) == move
 
 
 def test_params_and_results_are_not_logged(claim_one, run, caplog):

@@ -45,6 +45,8 @@ def test_an_empty_environment_gives_the_defaults():
         ("MLFLOW_SERVER_SCHEDULER_LEASE_TTL", "3", "scheduler_lease_ttl", 3.0),
         ("MLFLOW_SERVER_JOB_POLL_INTERVAL", "0.5", "poll_interval", 0.5),
         ("MLFLOW_SERVER_JOB_FORK_SERVER", "false", "fork_server", False),
+        ("MLFLOW_JOB_TRACKING_URI", "https://t:1/m/", "remote_tracking_uri", "https://t:1/m"),
+        ("MLFLOW_JOB_GATEWAY_URI", "http://gateway", "remote_gateway_uri", "http://gateway"),
     ],
 )
 def test_a_variable_sets_its_setting(variable, value, attribute, expected):
@@ -69,6 +71,10 @@ def test_a_variable_sets_its_setting(variable, value, attribute, expected):
         ("MLFLOW_SERVER_JOB_DRAIN_GRACE", "-0.1"),
         ("MLFLOW_SERVER_SCHEDULER_LEASE_TTL", "0.9"),
         ("MLFLOW_SERVER_JOB_POLL_INTERVAL", "0"),
+        ("MLFLOW_JOB_TRACKING_URI", "sqlite:///mlflow.db"),
+        ("MLFLOW_JOB_TRACKING_URI", "tracking:5000"),
+        ("MLFLOW_JOB_TRACKING_URI", "http://"),
+        ("MLFLOW_JOB_GATEWAY_URI", "http://somebody:secret@gateway"),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_of_its_variable(variable, value):
