@@ -153,10 +153,9 @@ class _Reader:
     def http_uri(self, variable: str) -> str | None:
         value = self.text(variable)
         if value is not None and not re.fullmatch(r"https?://[^/?#@\s][^?#@\s]*", value):
-            # The value may hold a password.
-            raise InvalidSetting(
-                variable, "(not shown)", "an http or https URI without credentials"
-            )
+            # What stands before an @ may be a password.
+            shown = "(not shown)" if "@" in value else value
+            raise InvalidSetting(variable, shown, "an http or https URI without credentials")
         return value and value.rstrip("/")
 
     def flag(self, variable: str, default: bool) -> bool:

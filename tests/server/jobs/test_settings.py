@@ -74,7 +74,7 @@ def test_a_variable_sets_its_setting(variable, value, attribute, expected):
         ("MLFLOW_JOB_TRACKING_URI", "sqlite:///mlflow.db"),
         ("MLFLOW_JOB_TRACKING_URI", "tracking:5000"),
         ("MLFLOW_JOB_TRACKING_URI", "http://"),
-        ("MLFLOW_JOB_GATEWAY_URI", "http://somebody:secret@gateway"),
+        ("MLFLOW_JOB_GATEWAY_URI", "http://gateway?key=1"),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_of_its_variable(variable, value):
@@ -109,3 +109,9 @@ def test_only_variables_that_are_set_are_said_to_do_nothing():
     )
     assert len(notices) == 2
     assert "secret" not in "".join(notices)
+
+
+def test_credentials_in_an_address_are_refused_and_not_repeated():
+    with pytest.raises(InvalidSetting, match="without credentials") as refusal:
+        JobSettings.from_env({"MLFLOW_JOB_TRACKING_URI": "http://ann:s3cret@tracking"})
+    assert "s3cret" not in refusal.value.message

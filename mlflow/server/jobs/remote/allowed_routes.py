@@ -58,11 +58,6 @@ class AllowedRoute:
         """Whether it touches a workspace, which has to be that of the job."""
         return self.find not in (nothing, itself)
 
-    @property
-    def asks_body(self) -> bool:
-        """Whether the resources are in the body."""
-        return self.find is endpoint_in_body
-
 
 # Flask routes, below /api or /ajax-api.
 REST_ROUTES = (

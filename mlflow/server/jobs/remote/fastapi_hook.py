@@ -6,6 +6,7 @@ Those that go on to Flask are judged there.
 import os
 from collections.abc import Mapping
 
+from anyio import from_thread
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
@@ -30,10 +31,11 @@ def add_job_token_middleware(app: FastAPI) -> None:
         if not carries_job_token(request.headers.getlist) or not _is_native(app, request):
             return await call_next(request)
         route, path = _route(request)
+        # Read only for a token that has been accepted by then.
+        asked = Asked(path, body=lambda: from_thread.run(_body, request))
         try:
-            body = await _body(request) if route is not None and route.asks_body else None
             job = await run_in_threadpool(
-                judge, _get_job_store(), request.headers.getlist, route, Asked(path, body=body)
+                lambda: judge(_get_job_store(), request.headers.getlist, route, asked)
             )
         except MlflowException as e:
             return Response(

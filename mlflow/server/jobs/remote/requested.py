@@ -40,13 +40,13 @@ class Asked:
         path: The values in its path.
         message: Reads a protobuf message as the handler does; raises if it cannot be read.
         argument: Reads one argument of its query.
-        body: Its JSON, where it has been read.
+        body: Reads its JSON.
     """
 
     path: Mapping[str, str]
     message: Callable[[type[Message]], Message] | None = None
     argument: Callable[[str], str | None] | None = None
-    body: Any = None
+    body: Callable[[], Any] | None = None
 
 
 Find = Callable[[Asked], Iterable[Resource]]
@@ -115,7 +115,8 @@ def endpoint_in_path(asked: Asked) -> Iterable[Resource]:
 
 def endpoint_in_body(asked: Asked) -> Iterable[Resource]:
     """The gateway endpoint that the body names as its model."""
-    name = asked.body.get("model") if isinstance(asked.body, dict) else None
+    body = asked.body()
+    name = body.get("model") if isinstance(body, dict) else None
     return [_endpoint(name if isinstance(name, str) else _UNNAMED)]
 
 

@@ -599,8 +599,8 @@ AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
 
 -- job of a token
-SELECT jobs.status, jobs.workspace, jobs.retry_count, jobs.token_hash, jobs.issued_token_hash,
-    jobs.scoped_permissions
+SELECT jobs.status, jobs.workspace, jobs.creator, jobs.retry_count, jobs.token_hash,
+    jobs.issued_token_hash, jobs.scoped_permissions
 FROM jobs
 WHERE jobs.id = :id_1::VARCHAR;
 
