@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from dev.serving import clean_environment, free_port
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
-from tests.adoption.servers import fork_server, wait_for
+from tests.adoption import servers
+from tests.adoption.servers import fork_server
 
 pytestmark = [
     pytest.mark.servers,
@@ -19,6 +21,11 @@ pytestmark = [
 ]
 
 _RUNNER = "mlflow.server.jobs.runner"
+_PATIENCE_SECONDS = 300.0
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    servers.wait_for(condition, what, _PATIENCE_SECONDS)
 
 
 def _pids(server, word: str) -> list[int]:
@@ -29,13 +36,13 @@ def _wait_for_runner(server) -> int:
     """Returns the runner's id once it serves."""
     wait_for(lambda: _pids(server, _RUNNER), "a runner")
     [pid] = _pids(server, _RUNNER)
-    wait_for(lambda: f":{pid}:" in server.log(), "the runner's start", 120)
+    wait_for(lambda: f":{pid}:" in server.log(), "the runner's start")
     return pid
 
 
 def _start_wandering(server, folder: Path) -> None:
     server.submit_job("adoption_wander", {"folder": str(folder)})
-    wait_for((folder / "pids").exists, "the wandering job", 120)
+    wait_for((folder / "pids").exists, "the wandering job")
     wanderers = {int(pid) for pid in (folder / "pids").read_text().split()}
     assert wanderers <= server.processes().keys()
 
@@ -53,13 +60,13 @@ def test_a_killed_runner_is_followed_by_another_and_takes_its_jobs_along(tmp_pat
         os.kill(killed, signal.SIGKILL)
         job = server.submit_job("adoption_add", {"left": 1, "right": 1})
         wait_for(lambda: not wanderers & server.processes().keys(), "the end of the lost job")
-        assert server.wait_for_job(job)["status"] == "SUCCEEDED"
+        assert server.wait_for_job(job, _PATIENCE_SECONDS)["status"] == "SUCCEEDED"
         assert _wait_for_runner(server) != killed
         assert server.log().count("another one is started") == 1
 
         [supervisor] = _pids(server, "-m uvicorn")
         os.kill(supervisor, signal.SIGKILL)
-        assert server._process.wait(60) == 1, server.tail()
+        assert server._process.wait(_PATIENCE_SECONDS) == 1, server.tail()
         assert server.processes() == {}
 
 
@@ -81,7 +88,7 @@ def test_a_runner_that_cannot_start_ends_the_server(tmp_path):
     server._env["MLFLOW_JOBS_DOCKER_HOST"] = f"tcp://127.0.0.1:{free_port()}"
     server.start()
     try:
-        assert server._process.wait(180) == 1, server.tail()
+        assert server._process.wait(_PATIENCE_SECONDS) == 1, server.tail()
         assert server.processes() == {}
         assert "another one is started" not in server.log()
     finally:
@@ -96,7 +103,7 @@ def test_a_second_signal_does_not_wait_for_the_grace(tmp_path):
         wait_for(lambda: "The job runner stops" in server.log(), "the drain")
         assert server._process.poll() is None
         server._process.terminate()
-        assert server._process.wait(60) == 0, server.tail()
+        assert server._process.wait(_PATIENCE_SECONDS) == 0, server.tail()
         assert server.processes() == {}
     # Nobody has to wait for a lease before the job runs again, or for another leader.
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
@@ -116,11 +123,11 @@ def test_every_kind_of_server_has_one_runner_which_drains(tmp_path, options):
         store = SqlAlchemyJobStore(f"sqlite:///{tmp_path}/mlflow.db")
         params = f'{{"started": "{started}", "released": "{released}"}}'
         job = store.create_job("adoption_hold", params).job_id
-        wait_for(started.exists, "the start of the held job", 120)
+        wait_for(started.exists, "the start of the held job")
         server._process.terminate()
         wait_for(lambda: "The job runner stops" in server.log(), "the drain")
         released.touch()
-        assert server._process.wait(60) == 0, server.tail()
+        assert server._process.wait(_PATIENCE_SECONDS) == 0, server.tail()
         assert server.processes() == {}
         assert store.get_job(job).status.name == "SUCCEEDED"
         store.engine.dispose()
@@ -139,4 +146,4 @@ def test_what_a_server_without_a_runner_takes_another_servers_runner_runs(tmp_pa
         ]
         with alone:
             job = alone.submit_job("adoption_add", {"left": 1, "right": 1})
-            assert alone.wait_for_job(job)["status"] == "SUCCEEDED"
+            assert alone.wait_for_job(job, _PATIENCE_SECONDS)["status"] == "SUCCEEDED"

@@ -23,6 +23,7 @@ lives, has stopped the rest in order.
 Needs the standard library only. Linux only.
 """
 
+import contextlib
 import os
 import runpy
 import select
@@ -45,7 +46,9 @@ def main(lifeline: str, grace_seconds: str, mark: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     family = runpy.run_path(str(Path(__file__).with_name("family.py")))
     while _goes_silent(int(lifeline)):
-        os.write(sys.stdout.fileno(), b"!")
+        # The process may be gone by now, and what it left must go all the more.
+        with contextlib.suppress(OSError):
+            os.write(sys.stdout.fileno(), b"!")
         family["end_marked"](mark, _PATIENCE_SECONDS)
     deadline = time.monotonic() + float(grace_seconds)
     while time.monotonic() < deadline and family["marked"](mark):

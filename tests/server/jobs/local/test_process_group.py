@@ -7,19 +7,21 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 
 from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.local import process_group
+from mlflow.server.jobs.local.family import mark_of
 from mlflow.server.jobs.local.process_group import ProcessGroup, describe_exit
 from mlflow.server.jobs.local.warding import Warden
 from tests.processes import is_alive
 
 _HERE = Path(__file__).parent
 needs_proc = pytest.mark.skipif(not Warden.is_possible(), reason="processes are found in /proc")
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 300.0
 
 
 @pytest.fixture(params=["pidfd", "no pidfd"])
@@ -45,6 +47,28 @@ def start(tmp_path):
     for group in groups:
         group.end()
         group.stderr.close()
+
+
+@pytest.fixture
+def worn():
+    """A mark, and how to start a process that wears it and ends with its standard input."""
+    mark = f"of-test-{uuid.uuid4().hex}"
+    processes = []
+
+    def start():
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"],
+            env={**os.environ, "WORN": mark},
+            stdin=subprocess.PIPE,
+        )
+        processes.append(process)
+        return process
+
+    yield mark_of("WORN", mark), start
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stdin.close()
 
 
 @pytest.mark.usefixtures("waiting")
@@ -100,42 +124,39 @@ def test_a_warden_ends_every_family_of_a_runner_that_is_gone(tmp_path):
 
 
 @needs_proc
-def test_a_warden_waits_for_what_ends_by_itself_and_kills_what_does_not(tmp_path):
-    mark = f"mark-{os.getpid()}"
-    env = {**os.environ, "WORN": mark}
-    quick, slow = (
-        subprocess.Popen(
-            [sys.executable, "-S", "-c", f"import time; time.sleep({seconds})"], env=env
-        )
-        for seconds in (0.5, 600)
-    )
-    watched = Warden(f"WORN={mark}", os.environ, grace_seconds=3.0)
-    os.close(watched._lifeline)
-    assert quick.wait(_PATIENCE_SECONDS) == 0
-    assert slow.wait(_PATIENCE_SECONDS) == -signal.SIGKILL
-    assert watched._process.wait(_PATIENCE_SECONDS) == 0
+def test_a_warden_waits_for_what_ends_by_itself(worn):
+    mark, start_worn = worn
+    warden = Warden(mark, os.environ, grace_seconds=600)
+    process = start_worn()
+    os.close(warden._lifeline)
+    process.stdin.close()
+    assert process.wait(_PATIENCE_SECONDS) == 0
+    assert warden._process.wait(_PATIENCE_SECONDS) == 0
 
 
 @needs_proc
-def test_a_warden_ends_what_is_left_by_a_process_that_goes_silent_and_watches_on():
-    mark = f"silent-{os.getpid()}"
-    warden, clock = Warden(f"WORN={mark}", os.environ), Clock()
+def test_a_warden_kills_what_does_not_end_by_itself(worn):
+    mark, start_worn = worn
+    warden = Warden(mark, os.environ, grace_seconds=0.1)
+    process = start_worn()
+    os.close(warden._lifeline)
+    assert process.wait(_PATIENCE_SECONDS) == -signal.SIGKILL
+    assert warden._process.wait(_PATIENCE_SECONDS) == 0
 
-    def start_worn():
-        return subprocess.Popen(
-            [sys.executable, "-S", "-c", "import time; time.sleep(600)"],
-            env={**os.environ, "WORN": mark},
-        )
 
+@needs_proc
+def test_a_warden_ends_what_is_left_by_a_process_that_goes_silent_and_watches_on(worn):
+    mark, start_worn = worn
+    warden, clock = Warden(mark, os.environ), Clock()
     try:
         for strikes in (1, 2):
             warden.trust_until(clock.monotonic() + 600)
-            worn = start_worn()
+            process = start_worn()
             # Later words count, be they the first that are read or not.
             warden.trust_until(clock.monotonic() + 600)
-            assert (worn.poll(), warden.strikes()) == (None, strikes - 1)
+            assert (process.poll(), warden.strikes()) == (None, strikes - 1)
             warden.trust_until(clock.monotonic() + 0.1)
-            assert worn.wait(_PATIENCE_SECONDS) == -signal.SIGKILL
+            assert process.wait(_PATIENCE_SECONDS) == -signal.SIGKILL
             assert warden.strikes() == strikes
     finally:
         warden.dismiss()
