@@ -328,7 +328,7 @@ MUTANTS = [
         "a leader that has swept looks again for what is stale next",
         "scheduler",
         "        self._ask_at = min(self._ask_at, self._swept_at + self._sweep_seconds)\n",
-        test="invariants/test_i03_no_lost_job.py",
+        test="test_scheduler.py",
     ),
     _store(
         "I10",
