@@ -25,8 +25,9 @@ class Transactions:
     """The three ways in which the store uses one engine."""
 
     def __init__(self, engine: Engine, pause: Callable[[float], None] = time.sleep):
-        self._engine = engine
-        self._transactional = dialects.transactional(engine)
+        # The row count is the answer, and some drivers forget that of an INSERT.
+        self._engine = engine.execution_options(preserve_rowcount=True)
+        self._transactional = dialects.transactional(self._engine)
         self._pause = pause
 
     def read(self, work: Callable[[Connection], T]) -> T:

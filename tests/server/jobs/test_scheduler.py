@@ -81,7 +81,8 @@ def test_a_follower_looks_when_the_lease_may_be_free_and_sooner_where_nobody_wou
 ):
     make_scheduler("a").beat()
     pause = make_scheduler("b", hears_all).beat()
-    assert pause == pytest.approx(TTL_SECONDS if hears_all else TTL_SECONDS / 3, abs=1)
+    assert 0 < pause <= (TTL_SECONDS if hears_all else TTL_SECONDS / 3)
+    assert (pause > TTL_SECONDS / 3) is hears_all
 
 
 def test_a_failed_renewal_is_repeated_in_the_next_beat(job_store, clock, make_scheduler):
@@ -181,7 +182,25 @@ def test_a_job_whose_runner_dies_is_swept_as_soon_as_its_lease_has_run_out(
         pass_time(job_store, clock, pause)
         passed += pause
         assert passed < LEASE_SECONDS + 2 * TTL_SECONDS
-    assert LEASE_SECONDS - 1 <= passed - pause <= LEASE_SECONDS + 1
+    # The database's own time goes on as well, so that it may come sooner here, never later.
+    assert LEASE_SECONDS / 2 <= passed - pause <= LEASE_SECONDS + SWEEP_SECONDS + 0.1
+
+
+def test_a_second_job_is_swept_as_soon_as_its_own_lease_has_run_out(
+    job_store, clock, make_scheduler, claim_one
+):
+    """I3, though the leader sees only the first of all leases."""
+    leader = make_scheduler("a")
+    claim_one("sample")
+    pass_time(job_store, clock, 3)
+    second = claim_one("other")
+    passed = 0.0
+    while job_store.get_job(second.claim.job_id).status is JobStatus.RUNNING:
+        pause = leader.beat()
+        pass_time(job_store, clock, pause)
+        passed += pause
+        assert passed < 2 * LEASE_SECONDS
+    assert passed - pause <= LEASE_SECONDS + SWEEP_SECONDS + 0.5
 
 
 def test_a_job_with_a_shorter_lease_than_ours_is_found_by_the_next_renewal(

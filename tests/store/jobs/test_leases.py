@@ -55,11 +55,12 @@ def test_a_lease_that_ran_out_is_acquired_as_a_new_term(store, clock):
 def test_a_leader_sees_that_there_is_nothing_to_do(store, clock):
     term = acquire(store, "a")
     clock.advance(seconds=15)
+    before = store.now_ms()
     outlook = store.lead(term, 20.0)
-    clock.advance(seconds=15)
+    assert before <= outlook.now_ms <= store.now_ms()
+    clock.advance(seconds=10)
 
     assert (outlook.stale_at_ms, outlook.recovery_waits) == (None, False)
-    assert abs(store.now_ms() - 15_000 - outlook.now_ms) < 5_000
     assert store.lead(term, 20.0)
 
 
@@ -110,11 +111,11 @@ def test_a_leader_sees_that_a_job_waits_for_recovery(store):
 
 def test_what_a_leader_expects_is_when_a_sweep_finds_something(store, clock):
     term = acquire(store, "a", ttl_seconds=1000.0)
-    claim_one(store, timeout=10.0)
+    store.renew([claim_one(store, timeout=100.0).claim], 1000)
     outlook = store.lead(term, 1000.0)
-    clock.advance(seconds=(outlook.stale_at_ms - outlook.now_ms) / 1000 - 1)
+    clock.advance(seconds=(outlook.stale_at_ms - outlook.now_ms) / 1000 - 60)
     assert store.sweep(term) == 0
-    clock.advance(seconds=1.01)
+    clock.advance(seconds=60.01)
 
     assert store.sweep(term) == 1
 
@@ -123,7 +124,7 @@ def test_how_long_a_lease_lasts(store, clock):
     assert store.scheduler_lease_lasts("scheduler") == 0
     term = acquire(store, "a")
     clock.advance(seconds=5)
-    assert 10 < store.scheduler_lease_lasts("scheduler") <= 15
+    assert 0 < store.scheduler_lease_lasts("scheduler") <= 15
     store.release_scheduler_lease(term)
     assert store.scheduler_lease_lasts("scheduler") == 0
     acquire(store, "b")
