@@ -192,6 +192,22 @@ MUTANTS = [
     ),
     _runner(
         "I4",
+        "the watchdog hears of a job before its work begins",
+        "self_fencing",
+        "owned.call_after_add(self.tell)",
+        "pass",
+        test="test_self_fencing.py",
+    ),
+    _runner(
+        "I4",
+        "a runner without a sign of life is killed",
+        "watchdog",
+        "elif time.monotonic() >= instant:",
+        "elif instant < 0:",
+        test="test_watchdog.py",
+    ),
+    _runner(
+        "I4",
         "a lease is trusted for less than it lasts",
         "trust",
         "_MARGIN_SHARE = 1 / 6",

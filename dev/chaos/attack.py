@@ -90,7 +90,11 @@ class Attack:
         return self._signal(fault, number, "job", signal.SIGKILL)
 
     def _kill_fork_server(self, fault: Fault, number: int) -> bool:
-        return self._signal(fault, number, "fork server", signal.SIGKILL)
+        # One that was killed before its first job is not replaced, and all later jobs start afresh:
+        # a fleet of those would be busy with nothing else.
+        return self._has_worked(number) and self._signal(
+            fault, number, "fork server", signal.SIGKILL
+        )
 
     def _drain(self, fault: Fault, number: int) -> bool:
         return self._signal(fault, number, "runner", signal.SIGTERM)
@@ -166,6 +170,9 @@ class Attack:
         with suppress(ProcessLookupError):
             os.kill(pid, which)
         return True
+
+    def _has_worked(self, number: int) -> bool:
+        return any(each.role == "job" for each in self._replicas[number].processes())
 
     def _resume_later(self, pid: int, number: int | None) -> None:
         if number is not None:

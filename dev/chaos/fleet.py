@@ -24,7 +24,7 @@ from dev.chaos import effects, faults, fleet_audit
 from dev.chaos.attack import Attack
 from dev.chaos.effects import EffectLog
 from dev.chaos.findings import Findings
-from dev.chaos.load import READY
+from dev.chaos.history import READY
 from dev.chaos.replica import Replica
 from dev.chaos.report import print_findings
 from dev.chaos.surroundings import KINDS, Surroundings, surroundings
@@ -79,7 +79,7 @@ def run(
     seconds: float,
     seed: int,
     *,
-    rate: float = 5.0,
+    rate: float = 3.0,
     poisons: int = 1,
     patience: float = 240.0,
     only: list[str] | None = None,
@@ -242,7 +242,7 @@ def main() -> int:
     parser.add_argument("--database", choices=KINDS, default="postgresql")
     parser.add_argument("--minutes", type=float, default=2.0, help="how long there are faults (2)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=5.0, help="jobs per second (5)")
+    parser.add_argument("--rate", type=float, default=3.0, help="jobs per second (3)")
     parser.add_argument("--poisons", type=int, default=1, help="jobs that kill their runners (1)")
     parser.add_argument("--only", nargs="+", help="inject these faults alone")
     parser.add_argument("--keep", type=Path, help="an empty folder to keep logs and effects in")

@@ -19,7 +19,7 @@ from mlflow.server.jobs.progress import update_job_progress
 TICK_SECONDS = 0.05
 
 
-@job("chaos_plain", max_workers=3)
+@job("chaos_plain", max_workers=2)
 def plain(folder, ticks):
     return _Attempt(folder).run(ticks)
 
@@ -29,7 +29,7 @@ def exclusive(folder, ticks, key):
     return _Attempt(folder, key=key).run(ticks)
 
 
-@job("chaos_retried", max_workers=2)
+@job("chaos_retried", max_workers=1)
 def retried(folder, ticks, failures):
     """Fails for now in its first attempts."""
     attempt = _Attempt(folder)

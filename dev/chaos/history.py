@@ -7,6 +7,8 @@ many and change nothing that anybody reads.
 import sqlalchemy
 
 TABLE = "chaos_history"
+# What the load says when jobs may come.
+READY = "The database is ready."
 
 _COLUMNS = {
     "job": "VARCHAR(36)",

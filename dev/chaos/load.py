@@ -22,9 +22,7 @@ from mlflow.server.jobs.lock_manager import lock_key
 from mlflow.store.jobs.errors import JobStoreUnavailable
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 
-READY = "The database is ready."
-
-_KINDS = {"plain": 8, "exclusive": 8, "retried": 4, "slow": 4, "canceled": 3, "crashing": 1}
+_KINDS = {"plain": 8, "exclusive": 8, "retried": 4, "slow": 3, "canceled": 2, "crashing": 1}
 _KEYS = 4
 _MOST_FAILURES = 2
 _CANCEL_AFTER_SECONDS = 1.5
@@ -40,7 +38,7 @@ def draw(chance: random.Random) -> tuple[str, dict[str, Any], bool]:
         case "retried":
             return kind, {"ticks": ticks, "failures": chance.randint(1, _MOST_FAILURES)}, False
         case "slow":
-            return kind, {"ticks": ticks * 8}, False
+            return kind, {"ticks": ticks * 6}, False
         case "canceled":
             return "slow", {"ticks": ticks * 20}, True
         case "crashing":
@@ -120,13 +118,13 @@ def main() -> int:
     parser.add_argument("--database", required=True, help="URI of an empty database")
     parser.add_argument("--effects", type=Path, required=True, help="folder of the effect logs")
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--rate", type=float, default=5.0, help="jobs per second")
+    parser.add_argument("--rate", type=float, default=3.0, help="jobs per second")
     parser.add_argument("--poisons", type=int, default=1, help="jobs that kill their runners")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     load = Load(options.database, options.effects, options.seed)
     load.prepare()
-    print(READY, flush=True)
+    print(history.READY, flush=True)
     sys.stdin.readline()
     load.run(options.seconds, options.rate, options.poisons)
     return 0

@@ -23,6 +23,7 @@ from mlflow.server.jobs.scheduler_lease import new_replica_id
 from mlflow.server.jobs.server_watch import SERVER_PID_ENV_VAR, ServerWatch
 from mlflow.server.jobs.settings import JobSettings, deprecated_notices
 from mlflow.server.jobs.stop_requests import StopRequest, StopRequests
+from mlflow.server.jobs.watchdog import Watchdog
 from mlflow.server.jobs.wiring import Parts, build
 from mlflow.store.jobs.errors import JobStoreUnavailable
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
@@ -103,7 +104,10 @@ def _start(settings: JobSettings, clock: Clock) -> Parts:
     tracking_uri = os.environ[BACKEND_STORE_URI_ENV_VAR]
     store = SqlAlchemyJobStore(tracking_uri)
     registry = get_executor_registry()
-    parts = build(settings, store, registry, tracking_uri, replica_id, clock)
+    watchdog = Watchdog()
+    parts = build(
+        settings, store, registry, tracking_uri, replica_id, clock, watchdog.expect_sign_by
+    )
     for executor in parts.executors:
         executor.start_executor()
     for loop in [*parts.supervising, parts.claiming, *parts.leading]:

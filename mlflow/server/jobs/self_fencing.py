@@ -3,9 +3,15 @@
 It asks nobody: a runner that cannot reach the database, or that was paused, must not keep working
 on what another runner may have been given meanwhile. Its thread therefore shares nothing with the
 renewals but the instants they left behind.
+
+A runner that is paused cannot do even that, so each beat tells its watchdog until when the next
+must have come. What is owned anew is told at once: its work may begin before the next beat.
 """
 
 import logging
+import math
+import threading
+from collections.abc import Callable
 
 from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.owned_jobs import End, OwnedJobs
@@ -16,10 +22,30 @@ _logger = logging.getLogger(__name__)
 class SelfFencing:
     """One beat: stop what is past its trust deadline."""
 
-    def __init__(self, owned: OwnedJobs, clock: Clock, beat_seconds: float) -> None:
+    def __init__(
+        self,
+        owned: OwnedJobs,
+        clock: Clock,
+        beat_seconds: float,
+        grace_seconds: float = 0.0,
+        expect_sign_by: Callable[[float], None] | None = None,
+    ) -> None:
+        """
+        Args:
+            owned: What is fenced.
+            clock: The clock of the trust deadlines.
+            beat_seconds: The longest time between two looks.
+            grace_seconds: How long after a trust deadline the watchdog waits for this thread.
+            expect_sign_by: Tells the watchdog, if there is one.
+        """
         self._owned = owned
         self._clock = clock
         self._beat_seconds = beat_seconds
+        self._grace_seconds = grace_seconds
+        self._expect_sign_by = expect_sign_by
+        # Of two threads that tell, the later one must have looked later.
+        self._telling = threading.Lock()
+        owned.call_after_add(self.tell)
 
     def beat(self) -> float:
         """Kill, and answer when to look again, in seconds."""
@@ -34,4 +60,15 @@ class SelfFencing:
                 job.stop(End.LOST)
             else:
                 job.kill_if_due()
-        return self._beat_seconds
+        self.tell()
+        return min(self._beat_seconds, max(self._first_deadline() - now, 0.0))
+
+    def tell(self) -> None:
+        """Let the watchdog expect what is due next."""
+        if self._expect_sign_by is not None:
+            with self._telling:
+                self._expect_sign_by(self._first_deadline() + self._grace_seconds)
+
+    def _first_deadline(self) -> float:
+        trusted = (job.trust_until for job in self._owned.all() if job.end is not End.LOST)
+        return min(trusted, default=math.inf)

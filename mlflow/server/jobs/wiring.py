@@ -36,6 +36,7 @@ from mlflow.server.jobs.self_fencing import SelfFencing
 from mlflow.server.jobs.server_tasks import server_tasks
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.server.jobs.sweep import Sweep
+from mlflow.server.jobs.trust import watchdog_grace
 from mlflow.server.jobs.wakeups.base import NoWakeups, WakeupReceiver
 from mlflow.server.jobs.wakeups.local_socket import local_receiver
 from mlflow.store.jobs.abstract_store import AbstractJobStore
@@ -86,6 +87,7 @@ def build(
     tracking_uri: str,
     replica_id: str,
     clock: Clock,
+    expect_sign_by: Callable[[float], None] | None = None,
 ) -> Parts:
     """Join the parts of one runner; nothing runs yet.
 
@@ -96,6 +98,7 @@ def build(
         tracking_uri: The backend store, where jobs on this host read and write.
         replica_id: This runner, unlike any other.
         clock: Monotonic time.
+        expect_sign_by: Tells the watchdog of this process until when it has to be awake.
     """
     backends = _backends(settings, registry)
     max_workers = _max_workers()
@@ -148,7 +151,10 @@ def build(
         executors=[executor for name, executor in backends.items() if name is not None],
         claiming=claiming,
         canceling=canceling,
-        supervising=[canceling, *_keeping(settings, store, owned, cancellation, clock)],
+        supervising=[
+            canceling,
+            *_keeping(settings, store, owned, cancellation, clock, expect_sign_by),
+        ],
         **_leading(
             settings,
             store,
@@ -188,10 +194,12 @@ def _keeping(
     owned: OwnedJobs,
     cancellation: Cancellation,
     clock: Clock,
+    expect_sign_by: Callable[[float], None] | None,
 ) -> list[Loop]:
     ttl = settings.job_lease_ttl
     renewals = Renewals(store, owned, clock, ttl, cancellation.settle)
-    fencing = SelfFencing(owned, clock, min(ttl / 12, _LONGEST_FENCING_BEAT_SECONDS))
+    beat_seconds = min(ttl / 12, _LONGEST_FENCING_BEAT_SECONDS)
+    fencing = SelfFencing(owned, clock, beat_seconds, watchdog_grace(ttl), expect_sign_by)
     return [
         Loop("renewals", renewals.beat, clock, longest_failure_pause_seconds=ttl / 10),
         Loop("self-fencing", fencing.beat, clock),
