@@ -58,7 +58,8 @@ class Attack:
             if replica.is_alive or pid is None or self._ended.get(number) == pid:
                 continue
             self._ended[number] = pid
-            self._log.write("ended runner", replica=replica.name, pid=pid, ms=_now_ms())
+            code = replica.exit_code
+            self._log.write("ended runner", replica=replica.name, pid=pid, code=code, ms=_now_ms())
             self._after(_RESTART_SECONDS, replica.start)
 
     def inject(self, fault: Fault) -> bool:

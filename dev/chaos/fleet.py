@@ -29,7 +29,7 @@ from dev.chaos.replica import Replica
 from dev.chaos.report import print_findings
 from dev.chaos.surroundings import KINDS, Surroundings, surroundings
 
-LEASE_SECONDS = 4.0
+LEASE_SECONDS = 5.0
 REPLICAS = {"postgresql": 3, "mariadb": 3, "sqlite": 2}
 
 _SETTINGS = {
@@ -121,7 +121,8 @@ def run(
                 load.stdin.flush()
                 fleet.attack(plan, seconds)
                 done.finished = fleet.come_to_an_end(load, patience)
-                done.left_behind = fleet.stop()
+                if done.finished:
+                    done.left_behind = fleet.stop()
             finally:
                 fleet.kill()
         done.findings = fleet_audit.audit(
@@ -129,6 +130,18 @@ def run(
         )
     done.seconds = time.monotonic() - began
     return done
+
+
+def show(done: Run) -> None:
+    """Print the run as one table, and below it every broken promise."""
+    print_findings(
+        done.findings,
+        f"{done.kind}, seed {done.seed}",
+        ("replicas", f"{REPLICAS[done.kind]}, with leases of {LEASE_SECONDS:g} s"),
+        ("took", f"{done.seconds:.0f} s, {'finished' if done.finished else 'NOT FINISHED'}"),
+        ("not injected here", "; ".join(map(": ".join, done.unavailable.items())) or "-"),
+        ("did not stop in order", ", ".join(done.left_behind) or "-"),
+    )
 
 
 class _Fleet:
@@ -258,14 +271,7 @@ def main() -> int:
             only=options.only,
             progress=lambda line: print(line, flush=True),
         )
-    print_findings(
-        done.findings,
-        f"{done.kind}, seed {done.seed}",
-        ("replicas", f"{REPLICAS[done.kind]}, with leases of {LEASE_SECONDS:g} s"),
-        ("took", f"{done.seconds:.0f} s, {'finished' if done.finished else 'NOT FINISHED'}"),
-        ("not injected here", "; ".join(map(": ".join, done.unavailable.items())) or "-"),
-        ("did not stop in order", ", ".join(done.left_behind) or "-"),
-    )
+    show(done)
     kept = done.finished and not done.left_behind and not done.findings.broken
     return 0 if kept else 1
 

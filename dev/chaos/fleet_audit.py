@@ -96,12 +96,7 @@ def audit(database: tuple[list[Job], list[Change]], log: list[Effect]) -> Findin
     done: dict[str, list[Effect]] = defaultdict(list)
     for effect in sorted(log, key=lambda each: each["at"]):
         done[effect.get("job", "")].append(effect)
-    killed = {
-        pid
-        for effect in done[""]
-        if effect["what"] == "fault" and effect["kind"] == "kill-job"
-        for pid in effect["pids"]
-    }
+    kills = _kills(done[""], log)
 
     found = Findings()
     found.problems["lost"] += _lost(jobs, done)
@@ -111,13 +106,37 @@ def audit(database: tuple[list[Job], list[Change]], log: list[Effect]) -> Findin
         found.problems["doubled"] += _doubled(changes, effects_of_job)
         found.problems["stale"] += _stale(changes)
         found.problems["late"] += _late(changes, effects_of_job, _monotonic_offset_ms(done[""]))
-        found.problems["unexplained"] += _unexplained(job, changes, effects_of_job, killed)
+        found.problems["unexplained"] += _unexplained(job, changes, effects_of_job, kills)
         found.jobs[job.name, job.status] += 1
         found.set_aside += job.status == FAILED and _was_set_aside(job, changes)
     found.faults.update(each["kind"] for each in done[""] if each["what"] == "fault")
     found.attempts = sum(each["what"] == "started" for each in log)
     found.recoveries_ms = sorted(_recoveries(history, done[""]))
     return found
+
+
+@dataclass(frozen=True)
+class _Kills:
+    """Kills of single jobs: those of processes that had told their job, and when others were."""
+
+    pids: frozenset[int]
+    before_they_told_ms: tuple[int, ...]
+
+
+def _kills(told: list[Effect], log: list[Effect]) -> _Kills:
+    began = {each["pid"] for each in log if each["what"] == "started"}
+    killed = [each for each in told if each["what"] == "fault" and each["kind"] == "kill-job"]
+    return _Kills(
+        frozenset(pid for each in killed for pid in each["pids"] if pid in began),
+        tuple(each["ms"] for each in killed for pid in each["pids"] if pid not in began),
+    )
+
+
+def _was_killed(changes: list[Change], done: list[Effect], kills: _Kills) -> bool:
+    if kills.pids.intersection(each.get("pid") for each in done):
+        return True
+    first, last = changes[0].at_ms - _CLOCKS_DIFFER_MS, changes[-1].at_ms + _CLOCKS_DIFFER_MS
+    return any(first <= at_ms <= last for at_ms in kills.before_they_told_ms)
 
 
 def _lost(jobs: dict[str, Job], done: dict[str, list[Effect]]) -> Iterator[str]:
@@ -170,7 +189,7 @@ def _late(changes: list[Change], done: list[Effect], offset_ms: int) -> Iterator
 
 
 def _unexplained(
-    job: Job, changes: list[Change], done: list[Effect], killed: set[int]
+    job: Job, changes: list[Change], done: list[Effect], kills: "_Kills"
 ) -> Iterator[str]:
     told = {each["what"] for each in done}
     if "submitting" not in told:
@@ -183,8 +202,8 @@ def _unexplained(
             if (job.fence, _pid_of(job.result)) not in ends or job.name in _DOOMED:
                 yield f"{job.job} has a success that no attempt had: {job.result}."
         case 3:
-            hit = killed.intersection(each.get("pid") for each in done)
-            if job.name not in _DOOMED and not hit and not _was_set_aside(job, changes):
+            explained = _was_killed(changes, done, kills) or _was_set_aside(job, changes)
+            if job.name not in _DOOMED and not explained:
                 yield f"{job.job} ({job.name}) failed: {job.result}"
         case 5:
             not_run = (job.result or "").startswith(NOT_RUN) and job.key is not None

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from dev.serving import clean_environment
 
 _MARK = "MLFLOW_CHAOS_REPLICA"
 _READY = "Job runner "
+_LOOK_SECONDS = 0.1
 _STAND_IN = "import signal; signal.pause()"
 
 
@@ -75,6 +77,11 @@ class Replica:
         return self._runner is not None and self._runner.poll() is None
 
     @property
+    def exit_code(self) -> int | None:
+        """How the runner ended; None while it lives."""
+        return self._runner.poll() if self._runner else None
+
+    @property
     def is_ready(self) -> bool:
         """Whether the runner lives and serves."""
         if not self.is_alive or not self.log.exists():
@@ -108,7 +115,12 @@ class Replica:
                 self._runner.wait(patience_seconds)
             except subprocess.TimeoutExpired:
                 return False
-        return not [each for each in self.processes() if each.role != "server"]
+        deadline = time.monotonic() + patience_seconds
+        while [each for each in self.processes() if each.role != "server"]:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_SECONDS)
+        return True
 
     def processes(self) -> list[Process]:
         """All live processes of this replica, found by their environment (Linux)."""

@@ -17,7 +17,7 @@ _STATES = {
     6: "in recovery",
 }
 _MOST_SENTENCES = 50
-_console = Console(highlight=False, soft_wrap=True)
+_WIDTH = 100
 
 
 def print_findings(found: Findings, title: str, *more: tuple[str, str]) -> None:
@@ -42,9 +42,11 @@ def print_findings(found: Findings, title: str, *more: tuple[str, str]) -> None:
     for kind in KINDS:
         table.add_row(kind, str(len(found.problems[kind])))
     table.add_row("time to recover", _times(found.recoveries_ms))
-    _console.print(table)
+    # Made here: the standard output of a test is another one each time.
+    console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
+    console.print(table)
     for sentence in found.broken[:_MOST_SENTENCES]:
-        _console.print(sentence, markup=False)
+        console.print(sentence, markup=False)
 
 
 def _listed(counts: Counter[str]) -> str:

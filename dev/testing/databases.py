@@ -250,6 +250,7 @@ def mariadb_server(options: Sequence[str] = ()) -> Iterator["PrivateServer"]:
             *(program, "--no-defaults", f"--datadir={data}", f"--port={port}"),
             *("--bind-address=127.0.0.1", "--skip-name-resolve", f"--init-file={grants}"),
             *(f"--socket={directory / 'socket'}", f"--pid-file={directory / 'pid'}"),
+            "--character-set-server=utf8mb4",
             *("--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", "--max-connections=200"),
             *options,
         ]

@@ -205,6 +205,16 @@ def test_a_failure_of_a_job_whose_process_was_killed_is_no_problem(pid):
     assert found([FAILURE], HISTORY[:-1], [*LOG, killed]).broken == []
 
 
+@pytest.mark.parametrize(("at_ms", "is_explained"), [(500, False), (1100, True), (7000, False)])
+def test_a_process_that_was_killed_before_it_told_its_job_explains_what_failed_about_then(
+    at_ms, is_explained
+):
+    killed = told("fault", at_ms - 1000, kind="kill-job", pids=[999], ms=at_ms)
+    findings = found([FAILURE], HISTORY[:-1], [*LOG, killed])
+
+    assert (findings.broken == []) is is_explained
+
+
 def test_a_failure_of_a_job_that_kills_itself_is_no_problem():
     assert found([dataclasses.replace(FAILURE, name="chaos_crashing")], HISTORY[:-1]).broken == []
 
