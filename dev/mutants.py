@@ -194,7 +194,7 @@ MUTANTS = [
         "I4",
         "the watchdog hears of a job before its work begins",
         "self_fencing",
-        "owned.call_after_add(self.tell)",
+        "owned.call_after_add(self.fence)",
         "pass",
         test="test_self_fencing.py",
     ),

@@ -90,7 +90,7 @@ def run(
     Args:
         kind: The kind of database.
         folder: An empty folder for all that the run writes.
-        seconds: How long there are new jobs and faults.
+        seconds: How long there are faults, unless replicas take longer to come back.
         seed: What the load and the faults are drawn from.
         rate: Jobs per second.
         poisons: Jobs that kill each runner that they meet.
@@ -113,13 +113,14 @@ def run(
             if only is None or each in only
         ]
         plan = faults.schedule(kinds, REPLICAS[kind], seconds, seed) if kinds else []
-        with _load(around.uri, log_folder, seconds, rate, poisons, seed) as load:
+        with _load(around.uri, log_folder, rate, poisons, seed) as load:
             fleet = _Fleet(around, folder, EffectLog(log_folder), progress)
             try:
                 fleet.start(patience)
                 load.stdin.write(b"go\n")
                 load.stdin.flush()
                 fleet.attack(plan, seconds)
+                load.stdin.close()
                 done.finished = fleet.come_to_an_end(load, patience)
                 if done.finished:
                     done.left_behind = fleet.stop()
@@ -176,7 +177,7 @@ class _Fleet:
         waiting = deque(plan)
         look_at = 0.0
         # A fault that no replica is free for by then is left out, and missing in the table.
-        last_call = began + seconds * 1.5 + LEASE_SECONDS * 2
+        last_call = began + seconds * 3 + LEASE_SECONDS * 4
         while time.monotonic() < (last_call if waiting else began + seconds):
             self._attack.look()
             now = time.monotonic()
@@ -226,11 +227,11 @@ class _Fleet:
 
 @contextmanager
 def _load(
-    uri: str, log_folder: Path, seconds: float, rate: float, poisons: int, seed: int
+    uri: str, log_folder: Path, rate: float, poisons: int, seed: int
 ) -> Iterator[subprocess.Popen]:
     command = [
         *(sys.executable, "-m", "dev.chaos.load", "--database", uri),
-        *("--effects", str(log_folder), "--seconds", str(seconds), "--rate", str(rate)),
+        *("--effects", str(log_folder), "--rate", str(rate)),
         *("--poisons", str(poisons), "--seed", str(seed)),
     ]
     load = subprocess.Popen(

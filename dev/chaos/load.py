@@ -1,19 +1,24 @@
 """Submit jobs of every kind to a fleet, and cancel some of them, as users of any replica would.
 
-    python -m dev.chaos.load --database URI --effects FOLDER --seconds 30 --rate 5 --seed 1
+    python -m dev.chaos.load --database URI --effects FOLDER --rate 5 --seed 1
 
-It is a process of its own, beside the replicas. What it asked for and what it was told stand in the
-effect log; a request without an answer may have happened or not.
+It is a process of its own, beside the replicas. It begins with the first line of its standard
+input, ends with the last, and waits while too much is unfinished. What it asked for and what it was
+told stand in the effect log; a request without an answer may have happened or not.
 """
 
 import argparse
 import json
 import random
+import select
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy
 
 from dev.chaos import history
 from dev.chaos.effects import EffectLog
@@ -26,6 +31,9 @@ _KINDS = {"plain": 8, "exclusive": 8, "retried": 4, "slow": 3, "canceled": 2, "c
 _KEYS = 4
 _MOST_FAILURES = 2
 _CANCEL_AFTER_SECONDS = 1.5
+_JOBS_PER_POISON = 20
+_MOST_UNFINISHED = 40
+_UNFINISHED = sqlalchemy.text("SELECT count(*) FROM jobs WHERE status IN (0, 1, 6)")
 
 
 def draw(chance: random.Random) -> tuple[str, dict[str, Any], bool]:
@@ -60,21 +68,35 @@ class Load:
         """Let the database write its history from now on."""
         history.install(self._store.engine)
 
-    def run(self, seconds: float, rate: float, poisons: int) -> None:
-        """Submit for so many seconds, so many jobs in each, and so many poisonous ones in all."""
-        began = time.monotonic()
-        poison_at = [began + seconds * (each + 0.5) / max(poisons, 1) for each in range(poisons)]
-        while (now := time.monotonic()) < began + seconds:
-            if poison_at and now >= poison_at[0]:
-                poison_at.pop(0)
+    def run(self, is_over: Callable[[float], bool], rate: float, poisons: int) -> None:
+        """Submit so many jobs per second, and so many poisonous ones in all.
+
+        Args:
+            is_over: Waits for so many seconds at most, and says whether that was the end.
+            rate: Jobs per second.
+            poisons: Jobs that kill their runners; one after each of the first dozens.
+        """
+        submitted = 0
+        while not is_over(self._chance.uniform(0.5, 1.5) / rate):
+            self._cancel(time.monotonic())
+            if self._has_enough_to_do():
+                continue
+            if poisons and submitted % _JOBS_PER_POISON == _JOBS_PER_POISON - 1:
+                poisons -= 1
                 self._submit("poison", {"ticks": 5}, False)
             else:
                 self._submit(*draw(self._chance))
-            self._cancel(now)
-            time.sleep(self._chance.uniform(0.5, 1.5) / rate)
+            submitted += 1
         while self._to_cancel:
             time.sleep(0.1)
             self._cancel(time.monotonic())
+
+    def _has_enough_to_do(self) -> bool:
+        try:
+            with self._store.engine.connect() as connection:
+                return connection.execute(_UNFINISHED).scalar_one() >= _MOST_UNFINISHED
+        except sqlalchemy.exc.DBAPIError:
+            return False
 
     def _submit(self, kind: str, params: dict[str, Any], to_be_canceled: bool) -> None:
         job_id, name = str(uuid.UUID(int=self._chance.getrandbits(128))), f"chaos_{kind}"
@@ -110,6 +132,10 @@ class Load:
                 self._log.write("canceled", job=job_id)
 
 
+def _input_ends(seconds: float) -> bool:
+    return bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
 def main() -> int:
     """Makes the tables, says that they are there, and submits."""
     parser = argparse.ArgumentParser(
@@ -117,7 +143,6 @@ def main() -> int:
     )
     parser.add_argument("--database", required=True, help="URI of an empty database")
     parser.add_argument("--effects", type=Path, required=True, help="folder of the effect logs")
-    parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--rate", type=float, default=3.0, help="jobs per second")
     parser.add_argument("--poisons", type=int, default=1, help="jobs that kill their runners")
     parser.add_argument("--seed", type=int, default=1)
@@ -125,8 +150,8 @@ def main() -> int:
     load = Load(options.database, options.effects, options.seed)
     load.prepare()
     print(history.READY, flush=True)
-    sys.stdin.readline()
-    load.run(options.seconds, options.rate, options.poisons)
+    sys.stdin.buffer.raw.readline()
+    load.run(_input_ends, options.rate, options.poisons)
     return 0
 
 

@@ -5,7 +5,8 @@ on what another runner may have been given meanwhile. Its thread therefore share
 renewals but the instants they left behind.
 
 A runner that is paused cannot do even that, so each beat tells its watchdog until when the next
-must have come. What is owned anew is told at once: its work may begin before the next beat.
+must have come. What is owned anew is looked at at once: its work may begin before the next beat,
+and the answer to its claim may have come too late.
 """
 
 import logging
@@ -45,10 +46,16 @@ class SelfFencing:
         self._expect_sign_by = expect_sign_by
         # Of two threads that tell, the later one must have looked later.
         self._telling = threading.Lock()
-        owned.call_after_add(self.tell)
+        owned.call_after_add(self.fence)
 
     def beat(self) -> float:
         """Kill, and answer when to look again, in seconds."""
+        self.fence()
+        left = self._first_deadline() - self._clock.monotonic()
+        return min(self._beat_seconds, max(left, 0.0))
+
+    def fence(self) -> None:
+        """Kill what is past its deadline, and let the watchdog expect what is due next."""
         now = self._clock.monotonic()
         for job in self._owned.all():
             if now >= job.trust_until and job.end is not End.LOST:
@@ -60,11 +67,6 @@ class SelfFencing:
                 job.stop(End.LOST)
             else:
                 job.kill_if_due()
-        self.tell()
-        return min(self._beat_seconds, max(self._first_deadline() - now, 0.0))
-
-    def tell(self) -> None:
-        """Let the watchdog expect what is due next."""
         if self._expect_sign_by is not None:
             with self._telling:
                 self._expect_sign_by(self._first_deadline() + self._grace_seconds)

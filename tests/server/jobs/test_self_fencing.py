@@ -102,6 +102,15 @@ def test_the_watchdog_is_told_of_a_job_before_the_next_beat(watched, owned, exec
     assert told == [clock.monotonic() + 55]
 
 
+def test_a_claim_whose_answer_came_too_late_is_lost_and_costs_the_runner_nothing(
+    watched, owned, executor, clock, told
+):
+    late = OwnedJob(CLAIM, "sample", executor, clock.monotonic() - 20)
+    owned.add(late)
+    assert late.end is End.LOST
+    assert told == [math.inf]
+
+
 def test_the_watchdog_expects_the_first_of_all_deadlines(watched, owned, executor, clock, told):
     for fence, seconds in ((1, 50), (2, 40), (3, 45)):
         owned.add(OwnedJob(Claim("job", fence), "sample", executor, clock.monotonic() + seconds))
