@@ -16,7 +16,8 @@ class Findings:
         faults: How often each fault was injected.
         attempts: How many attempts began.
         set_aside: Jobs that were given up since they were recovered too often.
-        recoveries_ms: How long after its runner was taken each job could be claimed, or had ended.
+        recoveries_ms: For each way in which a runner was taken, how long it took after that until
+            its jobs could be claimed, or had ended; in order.
     """
 
     problems: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
@@ -24,7 +25,7 @@ class Findings:
     faults: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
     set_aside: int = 0
-    recoveries_ms: list[int] = field(default_factory=list)
+    recoveries_ms: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def broken(self) -> list[str]:

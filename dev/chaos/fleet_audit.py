@@ -38,7 +38,7 @@ _SET_ASIDE_AFTER = 3
 # The history's clock is the database's, and the effect log's that of the host's uptime.
 _CLOCKS_DIFFER_MS = 150
 _TAKES_A_RUNNER = {"kill-runner", "kill-replica", "pause-runner", "hang", "hang-then-reset"}
-_LEAVES_IN_ORDER = {"drain", "kill-server"}
+_BY_ITSELF = "killed by its job or watchdog"
 _MESSAGE = re.compile(r"fence (\d+)")
 
 
@@ -111,7 +111,8 @@ def audit(database: tuple[list[Job], list[Change]], log: list[Effect]) -> Findin
         found.set_aside += job.status == FAILED and _was_set_aside(job, changes)
     found.faults.update(each["kind"] for each in done[""] if each["what"] == "fault")
     found.attempts = sum(each["what"] == "started" for each in log)
-    found.recoveries_ms = sorted(_recoveries(history, done[""]))
+    for way, time_ms in sorted(_recoveries(history, done[""])):
+        found.recoveries_ms.setdefault(way, []).append(time_ms)
     return found
 
 
@@ -218,17 +219,16 @@ def _was_set_aside(job: Job, changes: list[Change]) -> bool:
     return job.status == FAILED and recoveries >= _SET_ASIDE_AFTER
 
 
-def _recoveries(history: dict[str, list[Change]], told: list[Effect]) -> Iterator[int]:
+def _recoveries(history: dict[str, list[Change]], told: list[Effect]) -> Iterator[tuple[str, int]]:
     """From the moment at which its runner was taken until a job was free, or had ended."""
-    taken: dict[int, int] = {}
+    taken: dict[int, tuple[str, int]] = {}
     for each in told:
-        if each["what"] == "fault" and each["kind"] in _TAKES_A_RUNNER | _LEAVES_IN_ORDER:
-            for pid in each["pids"]:
-                taken.setdefault(pid, each["ms"] if each["kind"] in _TAKES_A_RUNNER else -1)
-        elif each["what"] == "ended runner":
-            taken.setdefault(each["pid"], each["ms"])
+        if each["what"] == "fault" and each["kind"] in _TAKES_A_RUNNER:
+            taken.setdefault(each["pids"][0], (each["kind"], each["ms"]))
+        elif each["what"] == "ended runner" and each["code"] != 0:
+            taken.setdefault(each["pid"], (_BY_ITSELF, each["ms"]))
     for changes in history.values():
-        for pid, at_ms in taken.items():
+        for pid, (way, at_ms) in taken.items():
             before = [change for change in changes if change.at_ms <= at_ms]
             if not before or before[-1].status != RUNNING:
                 continue
@@ -236,7 +236,7 @@ def _recoveries(history: dict[str, list[Change]], told: list[Effect]) -> Iterato
                 continue
             after = (change for change in changes[len(before) :] if _is_free(change))
             if (free := next(after, None)) is not None:
-                yield free.at_ms - at_ms
+                yield way, free.at_ms - at_ms
 
 
 def _is_free(change: Change) -> bool:

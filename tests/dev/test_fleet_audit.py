@@ -55,7 +55,7 @@ LOG = [
     did("started", 20),
     did("worked", 30),
     told("fault", 100, kind="kill-runner", pids=[RUNNER], ms=1100),
-    told("ended runner", 110, pid=RUNNER, ms=1110),
+    told("ended runner", 110, pid=RUNNER, code=-9, ms=1110),
     did("started", 4400, 2),
     did("worked", 4500, 2),
     did("ended", 4900, 2),
@@ -81,25 +81,26 @@ def test_a_run_that_kept_every_promise_has_no_problem():
 
 
 def test_the_time_to_recover_counts_from_the_kill_until_the_job_is_free():
-    assert found().recoveries_ms == [5200 - 1100]
+    assert found().recoveries_ms == {"kill-runner": [5200 - 1100]}
 
 
 def test_a_job_that_was_not_under_way_on_the_killed_runner_took_no_time_to_recover():
     elsewhere = [dataclasses.replace(each, claimed_by="host:99:ef") for each in HISTORY]
 
-    assert found(changes=elsewhere).recoveries_ms == []
+    assert found(changes=elsewhere).recoveries_ms == {}
 
 
 def test_a_runner_that_its_own_job_killed_counts_from_its_end():
     log = [each for each in LOG if each["what"] != "fault"]
 
-    assert found(log=log).recoveries_ms == [5200 - 1110]
+    assert [*found(log=log).recoveries_ms.values()] == [[5200 - 1110]]
 
 
 def test_a_runner_that_drained_is_no_recovery():
-    log = [each | {"kind": "drain"} if each["what"] == "fault" else each for each in LOG]
+    log = [each | {"kind": "drain"} if "pids" in each else each for each in LOG]
+    log = [each | {"code": 0} if each["what"] == "ended runner" else each for each in log]
 
-    assert found(log=log).recoveries_ms == []
+    assert found(log=log).recoveries_ms == {}
 
 
 def test_an_accepted_job_that_is_not_there_is_found():
