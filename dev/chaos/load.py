@@ -82,11 +82,12 @@ class Load:
             if self._has_enough_to_do():
                 continue
             if poisons and submitted % _JOBS_PER_POISON == _JOBS_PER_POISON - 1:
-                poisons -= 1
-                self._submit("poison", {"ticks": 5}, False)
+                # Once more if the database was away.
+                taken = self._submit("poison", {"ticks": 5}, False)
+                poisons -= taken
             else:
-                self._submit(*draw(self._chance))
-            submitted += 1
+                taken = self._submit(*draw(self._chance))
+            submitted += taken
         while self._to_cancel:
             time.sleep(0.1)
             self._cancel(time.monotonic())
@@ -98,7 +99,7 @@ class Load:
         except sqlalchemy.exc.DBAPIError:
             return False
 
-    def _submit(self, kind: str, params: dict[str, Any], to_be_canceled: bool) -> None:
+    def _submit(self, kind: str, params: dict[str, Any], to_be_canceled: bool) -> bool:
         job_id, name = str(uuid.UUID(int=self._chance.getrandbits(128))), f"chaos_{kind}"
         params = {"folder": str(self._effects), **params}
         exclusive = ["key"] if kind == "exclusive" else False
@@ -113,11 +114,12 @@ class Load:
             )
         except JobStoreUnavailable as error:
             self._log.write("unavailable", job=job_id, error=str(error))
-            return
+            return False
         self._log.write("submitted", job=job_id)
         if to_be_canceled:
             wait = self._chance.uniform(0, _CANCEL_AFTER_SECONDS)
             self._to_cancel.append((time.monotonic() + wait, job_id))
+        return True
 
     def _cancel(self, now: float) -> None:
         due = [job_id for at, job_id in self._to_cancel if at <= now]
