@@ -116,10 +116,16 @@ class Attack:
     def _pause_runner(self, fault: Fault, number: int) -> bool:
         replica = self._replicas[number]
         pid = replica.runner_pid
-        if self._around.kind == "sqlite":
-            pause_between_writes(pid, self._around.uri)
-        else:
-            os.kill(pid, signal.SIGSTOP)
+        try:
+            if self._around.kind == "sqlite":
+                pause_between_writes(pid, self._around.uri)
+            else:
+                os.kill(pid, signal.SIGSTOP)
+        except (AssertionError, ProcessLookupError):
+            # It has ended meanwhile, of a job or by its watchdog; or nobody lets go of the file.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+            return False
         # Noted when it has stopped: until then it may renew.
         self._note(fault, replica, [pid])
         self._resume_later(pid, number)
