@@ -10,7 +10,7 @@ def pytest_configure(config):
         "markers", "servers: starts whole servers, released ones too; slow, and needs their wheels"
     )
     config.addinivalue_line(
-        "markers", "chaos: kills processes that share a database; up to minutes each"
+        "markers", "chaos: kills processes that share a database; minutes at most"
     )
 
 
