@@ -43,9 +43,10 @@ def main() -> int:
     stops = StopRequests()
     stops.catch_signals()
     clock = Clock()
+    watchdog = Watchdog()
     try:
         settings = JobSettings.from_env()
-        parts = _start(settings, clock)
+        parts = _start(settings, clock, watchdog)
     except Exception:
         _logger.exception("The job runner cannot start")
         return EXECUTOR_JOB_RUNNER_FATAL_EXIT_CODE
@@ -54,6 +55,7 @@ def main() -> int:
     _logger.info("The job runner stops (%s)", request.name)
     drain(parts, stops, clock, settings.drain_grace, request)
     stop(parts)
+    watchdog.stop()
     return 0
 
 
@@ -96,7 +98,7 @@ def stop(parts: Parts) -> None:
     parts.wakeups.stop()
 
 
-def _start(settings: JobSettings, clock: Clock) -> Parts:
+def _start(settings: JobSettings, clock: Clock, watchdog: Watchdog) -> Parts:
     for notice in deprecated_notices():
         _logger.warning(notice)
     check_requirements()
@@ -104,7 +106,6 @@ def _start(settings: JobSettings, clock: Clock) -> Parts:
     tracking_uri = os.environ[BACKEND_STORE_URI_ENV_VAR]
     store = SqlAlchemyJobStore(tracking_uri)
     registry = get_executor_registry()
-    watchdog = Watchdog()
     parts = build(
         settings, store, registry, tracking_uri, replica_id, clock, watchdog.expect_sign_by
     )

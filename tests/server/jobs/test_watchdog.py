@@ -114,11 +114,14 @@ def test_a_watchdog_that_is_not_needed_any_more_kills_nobody():
     with watched(
         """
         dog.expect_sign_by(time.monotonic() + 600)
+        pid = dog.pid
         dog.stop()
-        say()
+        assert not os.path.exists(f"/proc/{pid}")
+        dog.expect_sign_by(time.monotonic())
+        assert dog.pid is None
         """
     ) as process:
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0, process.stderr.read()
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into /proc")
