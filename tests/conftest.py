@@ -9,7 +9,9 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "servers: starts whole servers, released ones too; slow, and needs their wheels"
     )
-    config.addinivalue_line("markers", "chaos: kills processes that share a database; seconds each")
+    config.addinivalue_line(
+        "markers", "chaos: kills processes that share a database; minutes at most"
+    )
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -59,7 +59,7 @@ def audit(rows: Iterable[Row], log: Iterable[Effect], jobs: int) -> list[str]:
         *_missing(rows, jobs),
         *(problem for row in rows.values() for problem in _ending(row, by_job[row.job])),
         *(problem for job, done in by_job.items() if job for problem in _writes(job, done)),
-        *_overlaps(by_job),
+        *overlaps(by_job),
     ]
 
 
@@ -132,12 +132,12 @@ def _writes(job: str, done: list[Effect]) -> Iterator[str]:
             )
 
 
-def _overlaps(by_job: dict[str, list[Effect]]) -> Iterator[str]:
+def overlaps(by_job: dict[str, list[Effect]]) -> Iterator[str]:
     """Work on one job, or under one key, never has two owners at once."""
     spans: dict[tuple[str, int], tuple[int, int, str | None]] = {}
     for job, done in by_job.items():
         for each in done:
-            if each["what"] == "worked":
+            if each["what"] in ("started", "worked"):
                 owner = (job, each["fence"])
                 first, last, _ = spans.get(owner, (each["at"], each["at"], None))
                 spans[owner] = (min(first, each["at"]), max(last, each["at"]), each["key"])

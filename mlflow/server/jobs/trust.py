@@ -15,3 +15,11 @@ def trust_deadline(asked_at: float, ttl_seconds: float) -> float:
         ttl_seconds: The lease's duration by the database's clock.
     """
     return asked_at + ttl_seconds * (1 - _MARGIN_SHARE)
+
+
+def watchdog_grace(ttl_seconds: float) -> float:
+    """How long after a trust deadline its holder must have acted: half of the margin, in seconds.
+
+    The other half is left to whoever has to act in its stead.
+    """
+    return ttl_seconds * _MARGIN_SHARE / 2

@@ -23,7 +23,6 @@ from mlflow.server.jobs.functions import (
     load_job_functions,
 )
 from mlflow.server.jobs.lifecycle import Lifecycle, Surroundings
-from mlflow.server.jobs.local.warding import Warden
 from mlflow.server.jobs.lock_manager import LockKeys
 from mlflow.server.jobs.loop import Loop
 from mlflow.server.jobs.next_batches import NextBatches, is_full_batch
@@ -41,6 +40,7 @@ from mlflow.server.jobs.self_fencing import SelfFencing
 from mlflow.server.jobs.server_tasks import server_tasks
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.server.jobs.sweep import Sweep
+from mlflow.server.jobs.trust import watchdog_grace
 from mlflow.server.jobs.unserved_backends import UnservedBackends
 from mlflow.server.jobs.wakeups import postgresql
 from mlflow.server.jobs.wakeups.announce import Announcer
@@ -51,6 +51,7 @@ from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import Claim, ClaimedJob, RecoveryCandidate, Term
 
 _LONGEST_SWEEP_SECONDS = 1.0
+_LONGEST_FENCING_BEAT_SECONDS = 1.0
 _SCORING_JOBS = frozenset({ONLINE_TRACE_SCORER_JOB_NAME, ONLINE_SESSION_SCORER_JOB_NAME})
 
 
@@ -117,7 +118,7 @@ def build(
     tracking_uri: str,
     replica_id: str,
     clock: Clock,
-    warden: Warden | None = None,
+    expect_sign_by: Callable[[float], None] | None = None,
 ) -> Parts:
     """Join the parts of one runner; nothing runs yet.
 
@@ -128,7 +129,7 @@ def build(
         tracking_uri: The backend store, where jobs on this host read and write.
         replica_id: This runner, unlike any other.
         clock: Monotonic time.
-        warden: What stops the work of this process if it cannot; None where there is none.
+        expect_sign_by: Tells the watchdog of this process until when it has to be awake.
     """
     backends = _backends(settings, registry)
     max_workers = _max_workers()
@@ -183,7 +184,6 @@ def build(
         surroundings,
         _metadata_of,
         job_ended,
-        *([warden.strikes] if warden else []),
     )
     claimer = Claimer(
         store,
@@ -208,7 +208,10 @@ def build(
         executors=[executor for name, executor in backends.items() if name is not None],
         claiming=claiming,
         canceling=canceling,
-        supervising=[canceling, *_keeping(settings, store, owned, cancellation, clock, warden)],
+        supervising=[
+            canceling,
+            *_keeping(settings, store, owned, cancellation, clock, expect_sign_by),
+        ],
         **_leading(
             settings,
             store,
@@ -263,19 +266,14 @@ def _keeping(
     owned: OwnedJobs,
     cancellation: Cancellation,
     clock: Clock,
-    warden: Warden | None,
+    expect_sign_by: Callable[[float], None] | None,
 ) -> list[Loop]:
     ttl = settings.job_lease_ttl
     renewals = Renewals(store, owned, clock, ttl, cancellation.settle)
-    fencing = SelfFencing(owned, clock, ttl, *([warden.trust_until] if warden else []))
-
-    def renew() -> float:
-        pause = renewals.beat()
-        fencing.say()
-        return pause
-
+    beat_seconds = min(ttl / 12, _LONGEST_FENCING_BEAT_SECONDS)
+    fencing = SelfFencing(owned, clock, beat_seconds, watchdog_grace(ttl), expect_sign_by)
     return [
-        Loop("renewals", renew, clock, longest_failure_pause_seconds=ttl / 10),
+        Loop("renewals", renewals.beat, clock, longest_failure_pause_seconds=ttl / 10),
         Loop("self-fencing", fencing.beat, clock),
     ]
 

@@ -50,7 +50,7 @@ def metadata_of(job_name: str) -> JobFunctionMetadata:
 
 @pytest.fixture
 def make_lifecycle(job_store, owned, executor, clock, ended):
-    def make(workspaces_enabled: bool = False, strikes=lambda: 0) -> Lifecycle:
+    def make(workspaces_enabled: bool = False) -> Lifecycle:
         return Lifecycle(
             job_store,
             owned,
@@ -65,7 +65,6 @@ def make_lifecycle(job_store, owned, executor, clock, ended):
             ),
             metadata_of,
             lambda job, written: ended.append(written),
-            strikes,
         )
 
     return make
@@ -318,26 +317,6 @@ def test_a_result_is_given_up_when_the_claim_is_lost_meanwhile(
     job = claim_one()
     run(job, succeeded(), before=owned_jobs.append)
     assert job_store.get_job(job.claim.job_id).status is JobStatus.RUNNING
-
-
-def test_work_that_failed_after_a_strike_from_outside_is_left_to_recovery(
-    job_store, claim_one, run
-):
-    job, strikes = claim_one(), iter([0, 1])
-    run(job, failed("killed by SIGKILL"), strikes=lambda: next(strikes))
-    assert job_store.get_job(job.claim.job_id).status is JobStatus.NEEDS_RECOVERY
-
-
-def test_work_that_succeeded_in_spite_of_a_strike_has_succeeded(job_store, claim_one, run):
-    job, strikes = claim_one(), iter([0, 1])
-    run(job, succeeded(), strikes=lambda: next(strikes))
-    assert job_store.get_job(job.claim.job_id).status is JobStatus.SUCCEEDED
-
-
-def test_strikes_before_a_job_began_are_none_of_its(job_store, claim_one, run):
-    job = claim_one()
-    run(job, failed("broken"), strikes=lambda: 3)
-    assert job_store.get_job(job.claim.job_id).status is JobStatus.FAILED
 
 
 def test_a_job_that_came_back_waits_for_the_work_of_its_lost_claim(

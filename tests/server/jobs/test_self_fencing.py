@@ -1,9 +1,12 @@
 """A runner stops by its own clock what it may no longer own."""
 
+import math
+
 import pytest
 
 from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
 from mlflow.server.jobs.self_fencing import SelfFencing
+from mlflow.server.jobs.trust import trust_deadline, watchdog_grace
 from mlflow.store.jobs.values import Claim
 
 CLAIM = Claim("job-1", 3)
@@ -22,14 +25,8 @@ def job(owned, executor, clock):
 
 
 @pytest.fixture
-def said():
-    """The instants until which this runner said that it can be trusted."""
-    return []
-
-
-@pytest.fixture
-def fencing(owned, clock, said):
-    return SelfFencing(owned, clock, 60.0, said.append)
+def fencing(owned, clock):
+    return SelfFencing(owned, clock, beat_seconds=1.0)
 
 
 def test_a_job_is_killed_when_its_lease_can_no_longer_be_trusted(fencing, job, executor, clock):
@@ -76,23 +73,66 @@ def test_a_canceled_job_is_not_merely_abandoned_when_the_runner_stops(job):
     assert job.end is End.CANCELED
 
 
-def test_each_beat_says_until_when_all_jobs_can_be_trusted_and_no_longer_than_a_lease(
-    fencing, said, job, clock
-):
-    began = clock.monotonic()
-    fencing.beat()
-    job.trust_until = began + 30
-    fencing.beat()
-    # Not for the sake of one that is lost, and killed, already.
-    clock.advance(40)
-    fencing.beat()
-    assert said == [began + 50 + 5, began + 30 + 5, began + 40 + 50 + 5]
+@pytest.fixture
+def told():
+    return []
 
 
-@pytest.mark.parametrize(("lease_seconds", "pause"), [(0.6, 0.05), (60.0, 1.0)])
-def test_a_beat_comes_before_others_would_act_on_the_last_ones_word(
-    owned, clock, said, lease_seconds, pause
+@pytest.fixture
+def watched(owned, clock, told):
+    return SelfFencing(
+        owned,
+        clock,
+        beat_seconds=5.0,
+        grace_seconds=watchdog_grace(60.0),
+        expect_sign_by=told.append,
+    )
+
+
+def test_the_watchdog_acts_after_self_fencing_and_before_the_lease_ends(
+    watched, owned, executor, clock, told
 ):
-    fencing = SelfFencing(owned, clock, lease_seconds, said.append)
-    assert fencing.beat() == pytest.approx(pause)
-    assert said[0] - clock.monotonic() == pytest.approx(lease_seconds * 11 / 12)
+    asked_at = clock.monotonic()
+    owned.add(OwnedJob(CLAIM, "sample", executor, trust_deadline(asked_at, 60.0)))
+    assert trust_deadline(asked_at, 60.0) < told[-1] < asked_at + 60.0
+
+
+def test_the_watchdog_is_told_of_a_job_before_the_next_beat(watched, owned, executor, clock, told):
+    owned.add(OwnedJob(CLAIM, "sample", executor, clock.monotonic() + 50))
+    assert told == [clock.monotonic() + 55]
+
+
+def test_a_claim_whose_answer_came_too_late_is_lost_and_costs_the_runner_nothing(
+    watched, owned, executor, clock, told
+):
+    late = OwnedJob(CLAIM, "sample", executor, clock.monotonic() - 20)
+    owned.add(late)
+    assert late.end is End.LOST
+    assert told == [math.inf]
+
+
+def test_the_watchdog_expects_the_first_of_all_deadlines(watched, owned, executor, clock, told):
+    for fence, seconds in ((1, 50), (2, 40), (3, 45)):
+        owned.add(OwnedJob(Claim("job", fence), "sample", executor, clock.monotonic() + seconds))
+    watched.beat()
+    assert told[-1] == clock.monotonic() + 45
+
+
+def test_a_beat_that_stopped_what_was_due_is_the_sign_that_was_expected(
+    watched, owned, job, clock, told
+):
+    clock.advance(50)
+    watched.beat()
+    assert job.end is End.LOST
+    assert told[-1] == math.inf
+
+
+def test_the_next_beat_comes_no_later_than_the_first_deadline(watched, owned, job, clock):
+    assert watched.beat() == 5.0
+    clock.advance(48)
+    assert watched.beat() == 2.0
+
+
+def test_a_runner_without_jobs_is_expected_to_do_nothing(watched, told):
+    watched.beat()
+    assert told == [math.inf]

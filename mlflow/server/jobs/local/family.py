@@ -9,7 +9,7 @@ its own copy. A forked job writes its mark over that of the fork server (`fork_c
 What is not promised: a process that left its session and was given an environment without the mark
 is not found. Where there is no /proc, nothing is, and a family is its process group.
 
-Needs the standard library only, because wardens run it.
+Needs the standard library only, because the runner's watchdog runs it.
 """
 
 import os

@@ -142,6 +142,16 @@ def test_the_job_of_a_runner_paused_past_its_lease_is_killed_before_another_star
     assert store.get_job(job_id).parsed_result >= 1
 
 
+def test_a_job_of_a_paused_runner_ends_though_nobody_wakes_the_runner(
+    start_runner, submit, database_uri
+):
+    _, folder = submit("job")
+    paused = start_runner()
+    first = pidfd_of_attempt(folder, 0)
+    pause_between_writes(paused.pid, database_uri)
+    assert has_ended(first, PATIENCE_SECONDS)
+
+
 def test_a_stopping_runner_gives_its_jobs_their_grace_and_hands_the_rest_to_recovery(
     start_runner, submit, store
 ):
