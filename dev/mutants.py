@@ -283,7 +283,7 @@ MUTANTS = [
         "I6",
         "retention names its term",
         "sqlalchemy_store",
-        "            if not _holds(connection, term, self._now):\n",
+        "            if not lease_rows.is_held(connection, term, self._now):\n",
         "            if False:\n",
     ),
     _runner(

@@ -23,6 +23,7 @@ from mlflow.store.jobs.values import (
     JobUpdateStatus,
     LockKeyFor,
     RecoveryCandidate,
+    ScoredExperiment,
     Term,
 )
 from mlflow.utils.annotations import developer_stable
@@ -294,6 +295,51 @@ class AbstractJobStore(ABC):
 
         CANCELED rows of discovery go after a day, whatever `completed_ttl_seconds` says.
         """
+
+    # Discovery's verbs
+
+    @abstractmethod
+    def scored_experiments(
+        self, ends_ms: Mapping[str, int], experiment_id: str | None = None
+    ) -> list[ScoredExperiment]:
+        """The active experiments, of all workspaces, with scorers that are switched on.
+
+        Args:
+            ends_ms: Tag of a checkpoint to the end of the window that it is about, exclusive.
+            experiment_id: Only this one; None stands for all.
+        """
+
+    @abstractmethod
+    def unfinished_lock_keys(
+        self,
+        job_names: Collection[str],
+        lock_key_for: LockKeyFor,
+        lock_keys: Collection[str] | None = None,
+    ) -> set[str]:
+        """The lock keys of unfinished jobs, those of `lock_keys` at least; None stands for all.
+
+        `lock_key_for` is asked for rows that were stored without one.
+        """
+
+    @abstractmethod
+    def begin_checkpoint(
+        self, checkpoint: CheckpointMove, term: Term, instead_of: str | None = None
+    ) -> bool:
+        """Put a checkpoint where none was read, or instead of the text that was.
+
+        False when something else stands there by now; nothing changed.
+
+        Raises:
+            LeadershipLost: The term has ended (I6).
+        """
+
+    @abstractmethod
+    def forget_checkpoint(self, experiment_id: str, tag: str, instead_of: str, term: Term) -> bool:
+        """Take away a checkpoint of this text; False if it is another by now, or the term ended."""
+
+    @abstractmethod
+    def forget_unscored_checkpoints(self, tags: Collection[str], term: Term) -> int:
+        """Take away these checkpoints where no scorer is switched on; answer how many went."""
 
     # Leadership and periodic tasks
 

@@ -22,6 +22,7 @@ BUFFER_MS = 300_000
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
 TAG = "mlflow.latestOnlineScoring.trace.checkpoint"
+SESSION = {"mlflow.trace.session": "s1"}
 JUDGES = {
     "trace": "Is {{ outputs }} polite?",
     "session": "Did the {{ conversation }} end well?",
@@ -82,7 +83,8 @@ def set_checkpoint(tracking_store, experiment_id):
 
 
 def make_discovery(tracking_store, job_store, router=None, **options):
-    options = {"completion_buffer_seconds": BUFFER_MS / 1000, **options}
+    buffer = BUFFER_MS / 1000
+    options = {"trace_buffer_seconds": buffer, "session_buffer_seconds": buffer, **options}
     return OnlineScoringDiscovery(
         tracking_store, job_store, JobSettings(), router or LocalOnly(), **options
     )
@@ -201,7 +203,7 @@ def test_the_traces_of_a_failed_job_wait_again(
 def test_an_outage_of_hours_is_caught_up_oldest_first_without_a_gap(
     tracking_store, job_store, term, schedule, add_trace, set_checkpoint, window_end, experiment_id
 ):
-    discovery = make_discovery(tracking_store, job_store, max_traces=2)
+    discovery = make_discovery(tracking_store, job_store, max_entries=2)
     schedule()
     set_checkpoint(window_end - 6 * HOUR_MS)
     traces = [add_trace(window_end - hours * HOUR_MS, f"t{hours}") for hours in (5, 4, 3, 2, 1)]
@@ -316,26 +318,43 @@ def test_looks_that_reached_their_bound_are_settled_by_a_job_even_if_nothing_was
     assert params["next_checkpoint"]["value"]["trace_id"] == "t1"
 
 
-def test_the_first_look_at_traces_leaves_a_checkpoint_even_if_none_is_sampled(
-    discovery, term, job_store, schedule, add_trace, window_end
+def test_the_first_look_leaves_a_checkpoint_so_that_an_outage_right_after_it_loses_nothing(
+    tracking_store, job_store, term, schedule, add_trace, experiment_id, window_end
+):
+    schedule()
+    add_trace(window_end - 30 * MINUTE_MS, "t1")
+    make_discovery(tracking_store, job_store).run(term)
+    capacity = {ONLINE_TRACE_SCORER_JOB_NAME: 1}
+    (job,) = job_store.claim_batch("r", ["local"], capacity, 60, lambda *_: None).claimed
+    job_store.fail(job.claim, "the outage begins")
+    job_store.clock_offset_ms = 5 * HOUR_MS
+    add_trace(window_end + HOUR_MS, "t2")
+
+    make_discovery(tracking_store, job_store).run(term)
+
+    begun = json.loads(tracking_store.get_experiment(experiment_id).tags[TAG])
+    assert window_end - HOUR_MS <= begun["timestamp_ms"] < window_end - 30 * MINUTE_MS
+    assert [batch_ids(params) for params in params_of(job_store)] == [["t1"], ["t1", "t2"]]
+
+
+def test_a_first_look_that_samples_nothing_leaves_its_checkpoint_and_no_job(
+    discovery, term, tracking_store, job_store, experiment_id, schedule, add_trace, window_end
 ):
     schedule(rate=1e-9)
     add_trace(window_end - 1, "unsampled")
 
     discovery.run(term)
 
-    assert only_params(job_store)["batch"] == []
-    finish(job_store)
-    discovery.run(term)
-    assert len(created(job_store)) == 1
+    assert created(job_store) == []
+    assert TAG in tracking_store.get_experiment(experiment_id).tags
 
 
 @pytest.mark.parametrize(("traces", "jobs"), [(1, 1), (0, 0)])
-def test_after_an_hour_unwanted_traces_are_passed_and_an_idle_experiment_costs_no_job(
+def test_after_two_hours_unwanted_traces_are_passed_and_an_idle_experiment_costs_no_job(
     discovery, term, job_store, schedule, add_trace, set_checkpoint, window_end, traces, jobs
 ):
     schedule(filter_string="tag.kind = 'rare'")
-    set_checkpoint(window_end - HOUR_MS)
+    set_checkpoint(window_end - 2 * HOUR_MS)
     for number in range(traces):
         add_trace(window_end - MINUTE_MS, f"unwanted{number}")
 
@@ -376,14 +395,28 @@ def test_sessions_get_a_job_of_their_own_while_none_is_unfinished(
 ):
     schedule("trace_level")
     schedule("session_level", level="session")
-    add_trace(window_end - 1, "t1")
+    add_trace(window_end - 1, "t1", trace_metadata=SESSION)
 
     discovery.run(term)
     discovery.run(term)
 
     params = only_params(job_store, ONLINE_SESSION_SCORER_JOB_NAME)
-    assert params.keys() == {"experiment_id", "online_scorers"}
-    assert params["experiment_id"] == experiment_id
+    reached = params["next_checkpoint"]["value"].pop("timestamp_ms")
+    assert window_end <= reached <= job_store.now_ms() - BUFFER_MS
+    assert params["next_checkpoint"] == {
+        "experiment_id": experiment_id,
+        "tag": "mlflow.latestOnlineScoring.session.checkpoint",
+        "value": {"session_id": None},
+    }
+    assert params["batch"] == [
+        {
+            "session_id": "s1",
+            "first_trace_timestamp_ms": window_end - 1,
+            "last_trace_timestamp_ms": window_end - 1,
+            "scorers": ["session_level"],
+        }
+    ]
+    assert params["full"] is False
     assert [scorer["name"] for scorer in params["online_scorers"]] == ["session_level"]
     (trace_scorer,) = only_params(job_store)["online_scorers"]
     assert trace_scorer["name"] == "trace_level"
@@ -500,7 +533,7 @@ def test_every_workspace_is_looked_in_and_owns_its_jobs(
             experiments[workspace] = store.create_experiment("scored")
             schedule_judge(store, experiments[workspace], "polite", 1.0, None, "trace")
             start_trace(store, experiments[workspace], window_end - 1, f"t-{workspace}")
-    discovery = make_discovery(store, job_store, workspaces=lambda: ["red", "blue"])
+    discovery = make_discovery(store, job_store)
 
     discovery.run(term)
     discovery.run(term)
