@@ -15,6 +15,8 @@ from mlflow.store.jobs.values import ScoredExperiment
 
 # Traces may be logged late, and a filter may change, without a sign of it.
 _CYCLES_UNTIL_ANOTHER_LOOK = 10
+# A new version of a scorer may be of another level without a sign of it.
+_CYCLES_UNTIL_LEVELS_ARE_LOOKED_UP = 240
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,11 @@ class Sight:
 
     @property
     def shows_something(self) -> bool:
-        """Whether a trace may stand after the checkpoint."""
-        newest_ms = self.experiment.newest_trace_ms[self.level.tag]
-        if newest_ms is None:
-            return False
+        """Whether a trace may stand after the checkpoint, or a checkpoint has to be put down."""
         if self.checkpoint is None or self.is_ahead:
             return True
-        return newest_ms >= self.checkpoint.timestamp_ms
+        newest_ms = self.experiment.newest_trace_ms[self.level.tag]
+        return newest_ms is not None and newest_ms >= self.checkpoint.timestamp_ms
 
     @property
     def is_ahead(self) -> bool:
@@ -66,6 +66,12 @@ class Sight:
         """What has to differ before another look can find anything else."""
         newest_ms = self.experiment.newest_trace_ms[self.level.tag]
         return self.text, newest_ms, self.experiment.configuration
+
+
+@dataclass(frozen=True)
+class _Settled:
+    state: Hashable
+    until_cycle: int
 
 
 @dataclass
@@ -88,7 +94,7 @@ class Line:
         self._cycle = 0
         self._turns = 0
         self._last_turn: dict[str, int] = {}
-        self._settled: dict[Hashable, tuple[Hashable, int]] = {}
+        self._settled: dict[Hashable, _Settled] = {}
         self._found_since_ms: dict[Hashable, int] = {}
 
     def begin_cycle(self, sights: list[Sight], busy: Collection[Hashable] = ()) -> list[Visit]:
@@ -123,8 +129,11 @@ class Line:
 
     def settle(self, sight: Sight) -> None:
         """A look found nothing to be done."""
-        self._settled[sight.key] = (sight.state, self._cycle)
-        self._found_since_ms.pop(sight.key, None)
+        self._settle(sight, sight.state, _CYCLES_UNTIL_ANOTHER_LOOK)
+
+    def settle_level(self, sight: Sight) -> None:
+        """The experiment has no scorers of this level."""
+        self._settle(sight, sight.experiment.configuration, _CYCLES_UNTIL_LEVELS_ARE_LOOKED_UP)
 
     def found(self, sight: Sight, since_ms: int) -> None:
         """A look found what has waited since this time."""
@@ -137,10 +146,17 @@ class Line:
             return None
         return self._found_since_ms.get(sight.key, sight.window_end_ms - sight.behind_ms)
 
+    def _settle(self, sight: Sight, state: Hashable, cycles: int) -> None:
+        self._settled[sight.key] = _Settled(state, self._cycle + cycles)
+        self._found_since_ms.pop(sight.key, None)
+
     def _is_settled(self, sight: Sight) -> bool:
-        state, cycle = self._settled.get(sight.key, (None, 0))
-        recently = self._cycle - cycle < _CYCLES_UNTIL_ANOTHER_LOOK
-        return recently and state == sight.state
+        settled = self._settled.get(sight.key)
+        return (
+            settled is not None
+            and self._cycle < settled.until_cycle
+            and settled.state in (sight.state, sight.experiment.configuration)
+        )
 
     def _forget_all_but(self, sights: list[Sight]) -> None:
         keys = {sight.key for sight in sights}

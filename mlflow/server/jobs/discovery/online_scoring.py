@@ -204,7 +204,7 @@ class OnlineScoringDiscovery:
                 else:
                     if known == experiment.scorer_count:
                         self._forget_old_checkpoint(term, sight)
-                    self._line.settle(sight)
+                    self._line.settle_level(sight)
 
     def _look(self, term: Term, sight: Sight, online_scorers: list[OnlineScorer]) -> None:
         checkpoint = self._checkpoint(term, sight)
