@@ -128,7 +128,7 @@ def invoke_scorer_job(
         _call_gateway_as(username)
     scorer = load_registered_scorer(serialized_scorer, experiment_id, scorer_version)
     run = _run_session_scorer if scorer.is_session_level_scorer else _run_single_turn_scorer_batch
-    results = run(scorer, trace_ids, _get_tracking_store(), log_assessments)
+    results = run(scorer, trace_ids, _get_tracking_store(), log_assessments, progress_of)
     return {trace_id: asdict(result) for trace_id, result in results.items()}
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
@@ -34,7 +34,7 @@ from mlflow.store.jobs.values import CheckpointMove
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 EXAMPLES = int(os.environ.get("SCORING_EXAMPLES", "0"))
-FIXED_EXAMPLES = 25
+FIXED_EXAMPLES = 20
 # Windows end half-way between two traces: far from what the test itself takes.
 TICK_MS = 600_000
 BUFFER_MS = TICK_MS // 2
@@ -96,7 +96,7 @@ judges = st.lists(
         rate=st.sampled_from([1.0, 1.0, 0.6, 0.3]),
         kind=st.sampled_from([None, "x", "y"]),
     ),
-    min_size=1,
+    min_size=2,
     max_size=4,
     # Of two scorers with one rate, which one is asked first is the database's choice.
     unique_by=(
@@ -114,6 +114,7 @@ traces = st.lists(
         session=st.sampled_from([None, "a", "b"]),
         by_evaluation=st.sampled_from([False, False, False, True]),
     ),
+    min_size=4,
     max_size=10,
 )
 steps = st.lists(
@@ -164,7 +165,7 @@ class World:
             trace_buffer_seconds=BUFFER_MS / 1000,
             session_buffer_seconds=BUFFER_MS / 1000,
             max_entries=2,
-            max_looks=3,
+            max_looks=2,
         )
 
     def route(self, job_name, params):
@@ -333,6 +334,8 @@ numbers = count(1)
     max_examples=EXAMPLES or FIXED_EXAMPLES,
     deadline=None,
     database=None,
+    # Making a failure small takes minutes, which is for whoever asked for it.
+    phases=list(Phase) if EXAMPLES else [Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 @given(judges, traces, steps)

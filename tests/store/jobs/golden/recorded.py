@@ -106,6 +106,24 @@ def _leadership(store) -> Iterator[Verb]:
     yield "periodic run: later", lambda: store.begin_periodic_run("task", 2, term.held)
     yield "periodic run: last", lambda: store.last_periodic_run("task")
     yield "T1 by discovery", lambda: create(store, lock_key="key-1", term=term.held, job_id="found")
+    yield "discovery: experiments", lambda: store.scored_experiments({TAG: 1, "other": 2}, "1")
+    yield (
+        "discovery: unfinished jobs",
+        lambda: store.unfinished_lock_keys(["job"], lambda *_: None, ["key-1"]),
+    )
+    yield "discovery: first checkpoint", lambda: store.begin_checkpoint(_move(0), term.held)
+    yield (
+        "discovery: another checkpoint",
+        lambda: store.begin_checkpoint(_move(0), term.held, instead_of="text"),
+    )
+    yield (
+        "discovery: checkpoint forgotten",
+        lambda: store.forget_checkpoint("1", TAG, "text", term.held),
+    )
+    yield (
+        "discovery: checkpoints forgotten",
+        lambda: store.forget_unscored_checkpoints([TAG], term.held),
+    )
     yield "scheduler lease: release", lambda: store.release_scheduler_lease(term.held)
     yield "database time", store.now_ms
     store.cancel_job("found")
