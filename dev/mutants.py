@@ -224,6 +224,28 @@ MUTANTS = [
         "            lock_rows.release(connection, claim)\n",
     ),
     _store(
+        "I5",
+        "a first checkpoint takes the place of what was read only",
+        "checkpoints",
+        "        same if text else or_(same, _tags.value.is_(None)),\n",
+        test="test_scored_experiments.py",
+    ),
+    _runner(
+        "I5",
+        "a checkpoint stays behind the group that looked least far",
+        "discovery.batches",
+        "reaches = min((look",
+        "reaches = max((look",
+        test="discovery/test_batches.py",
+    ),
+    _store(
+        "I6",
+        "a first checkpoint names its term",
+        "checkpoints",
+        "            lease_rows.held(term, now),\n",
+        test="test_scored_experiments.py",
+    ),
+    _store(
         "I6",
         "a term ends with its time",
         "lease_rows",
