@@ -249,6 +249,28 @@ MUTANTS = [
         "            _release_locks(connection, owner)\n",
     ),
     _store(
+        "I5",
+        "a first checkpoint takes the place of what was read only",
+        "checkpoints",
+        "        same if text else or_(same, _tags.value.is_(None)),\n",
+        test="test_scored_experiments.py",
+    ),
+    _runner(
+        "I5",
+        "a checkpoint stays behind the group that looked least far",
+        "discovery.batches",
+        "reaches = min((look",
+        "reaches = max((look",
+        test="discovery/test_batches.py",
+    ),
+    _store(
+        "I6",
+        "a first checkpoint names its term",
+        "checkpoints",
+        "            lease_rows.held(term, now),\n",
+        test="test_scored_experiments.py",
+    ),
+    _store(
         "I6",
         "a term ends with its time",
         "lease_rows",
@@ -315,7 +337,7 @@ MUTANTS = [
         "I6",
         "retention names its term",
         "sqlalchemy_store",
-        "            if not _holds(connection, term, self._now):\n",
+        "            if not lease_rows.is_held(connection, term, self._now):\n",
         "            if False:\n",
     ),
     _runner(

@@ -3,20 +3,19 @@
 import logging
 import os
 import random
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities._job import JobProgress
 from mlflow.environment_variables import (
     _MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN,
     MLFLOW_ENABLE_WORKSPACES,
     MLFLOW_SERVER_JUDGE_INVOKE_MAX_WORKERS,
     MLFLOW_SERVER_ONLINE_SCORING_MAX_WORKERS,
 )
+from mlflow.exceptions import MlflowException
 from mlflow.genai.scorers.base import _job_executor_scorer_context
 from mlflow.genai.scorers.container_plan import (
     _add_host_metadata,
@@ -54,11 +53,12 @@ from mlflow.genai.scorers.online.active_scorers import (
     reason_not_to_run,
     split_by_level,
 )
+from mlflow.genai.scorers.online.session_batch import SessionBatchScoring
 from mlflow.genai.scorers.online.trace_batch import TraceBatchScoring
 from mlflow.genai.scorers.scorer_utils import container_scoring_enabled
+from mlflow.genai.scorers.scoring_progress import progress_of
 from mlflow.server.handlers import _get_tracking_store
-from mlflow.server.jobs import job, submit_job
-from mlflow.server.jobs.progress import update_job_progress
+from mlflow.server.jobs import TransientError, job, submit_job
 from mlflow.server.workspace_helpers import _get_workspace_store
 from mlflow.utils.workspace_context import ServerWorkspaceContext
 
@@ -101,8 +101,6 @@ INVOKE_SCORER_JOB_NAME = "invoke_scorer"
 ONLINE_TRACE_SCORER_JOB_NAME = "run_online_trace_scorer"
 ONLINE_SESSION_SCORER_JOB_NAME = "run_online_session_scorer"
 
-_PROGRESS_INTERVAL_SECONDS = 2.0
-
 
 @job(name=INVOKE_SCORER_JOB_NAME, max_workers=MLFLOW_SERVER_JUDGE_INVOKE_MAX_WORKERS.get())
 def invoke_scorer_job(
@@ -130,7 +128,7 @@ def invoke_scorer_job(
         _call_gateway_as(username)
     scorer = load_registered_scorer(serialized_scorer, experiment_id, scorer_version)
     run = _run_session_scorer if scorer.is_session_level_scorer else _run_single_turn_scorer_batch
-    results = run(scorer, trace_ids, _get_tracking_store(), log_assessments)
+    results = run(scorer, trace_ids, _get_tracking_store(), log_assessments, progress_of)
     return {trace_id: asdict(result) for trace_id, result in results.items()}
 
 
@@ -159,6 +157,9 @@ def run_online_trace_scorer_job(
 
     Returns:
         Counts: `traces_scored`, `assessments`, `failures`. None without a batch.
+
+    Raises:
+        TransientError: The database took only a part; another attempt adds the rest.
     """
     scorers = _online_scorers_this_job_can_run(_online_scorers(online_scorers))
     container_scorer = _container_scorer(experiment_id, ONLINE_TRACE_SCORER_JOB_NAME)
@@ -174,9 +175,9 @@ def run_online_trace_scorer_job(
     with _custom_scorer_code_allowed(container_scorer):
         loaded = OnlineScorerSampler(scorers, run_custom_scorers_on_host=container_scorer is None)
     scoring = TraceBatchScoring(
-        loaded, OnlineTraceLoader(store), container_scorer, _progress_of_traces()
+        loaded, OnlineTraceLoader(store), container_scorer, progress_of("traces")
     )
-    return scoring.run(batch).to_dict()
+    return _complete(scoring, batch)
 
 
 @job(
@@ -184,20 +185,60 @@ def run_online_trace_scorer_job(
     max_workers=MLFLOW_SERVER_ONLINE_SCORING_MAX_WORKERS.get(),
     exclusive=["experiment_id"],
 )
-def run_online_session_scorer_job(experiment_id: str, online_scorers: list[dict[str, Any]]) -> None:
-    """Find the completed sessions of an experiment, score them and move the session checkpoint.
+def run_online_session_scorer_job(
+    experiment_id: str,
+    online_scorers: list[dict[str, Any]],
+    batch: list[dict[str, Any]] | None = None,
+    next_checkpoint: dict[str, Any] | None = None,
+    full: bool = False,
+) -> dict[str, int] | None:
+    """Score the batch of completed sessions that discovery cut for an experiment.
 
     Args:
         experiment_id: The experiment that the sessions belong to.
         online_scorers: `OnlineScorer`s as dictionaries.
+        batch: For each session `session_id`, `first_trace_timestamp_ms`,
+            `last_trace_timestamp_ms` and `scorers`, their names. Without it the job looks for
+            sessions itself and moves the checkpoint itself, as in MLflow 3.18.
+        next_checkpoint: Where discovery resumes. Not touched here: it is stored in the transaction
+            in which this job succeeds (I5).
+        full: True if more sessions were waiting; they are discovered as soon as this job succeeds.
+
+    Returns:
+        Counts: `sessions_scored`, `assessments`, `failures`. None without a batch.
+
+    Raises:
+        TransientError: The database took or gave only a part; another attempt adds the rest.
     """
     scorers = _online_scorers_this_job_can_run(_online_scorers(online_scorers))
     container_scorer = _container_scorer(experiment_id, ONLINE_SESSION_SCORER_JOB_NAME)
+    store = _get_tracking_store()
+    if batch is None:
+        with _custom_scorer_code_allowed(container_scorer):
+            processor = OnlineSessionScoringProcessor.create(
+                experiment_id, scorers, store, container_scorer=container_scorer
+            )
+        processor.process_sessions()
+        return None
+
     with _custom_scorer_code_allowed(container_scorer):
-        processor = OnlineSessionScoringProcessor.create(
-            experiment_id, scorers, _get_tracking_store(), container_scorer=container_scorer
+        loaded = OnlineScorerSampler(scorers, run_custom_scorers_on_host=container_scorer is None)
+    scoring = SessionBatchScoring(
+        experiment_id, loaded, store, container_scorer, progress_of("sessions")
+    )
+    return _complete(scoring, batch)
+
+
+def _complete(
+    scoring: TraceBatchScoring | SessionBatchScoring, batch: list[dict[str, Any]]
+) -> dict[str, int]:
+    counts = scoring.run(batch)
+    if unstored := scoring.summary.unstored:
+        # Succeeding would move the checkpoint past what is missing.
+        raise TransientError(
+            MlflowException(f"The database did not take or give {unstored} part(s) of the batch.")
         )
-    processor.process_sessions()
+    return counts
 
 
 def run_online_scoring_scheduler() -> None:
@@ -273,26 +314,6 @@ def _container_scorer(experiment_id: str, job_name: str) -> "OnlineContainerScor
 def _custom_scorer_code_allowed(container_scorer: "OnlineContainerScorer | None"):
     """While scorers are loaded: this process may compile custom code unless containers run it."""
     return _job_executor_scorer_context() if container_scorer is None else nullcontext()
-
-
-def _progress_of_traces() -> Callable[[int, int], None]:
-    """A progress callback that writes at most once per interval, and always at the end."""
-    next_report = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal next_report
-        now = time.monotonic()
-        if now < next_report and done < total:
-            return
-        next_report = now + _PROGRESS_INTERVAL_SECONDS
-        update_job_progress(
-            message=f"Scored {done} of {total} traces",
-            progress=JobProgress(
-                phase="scoring traces", completed=done, total=total, unit="traces"
-            ),
-        )
-
-    return report
 
 
 def _call_gateway_as(username: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,13 @@ from mlflow.genai.scorers.base import (
 from mlflow.genai.scorers.online.trace_loader import OnlineTraceLoader
 from mlflow.store.tracking.abstract_store import AbstractStore
 from mlflow.tracing.constant import TraceMetadataKey
+
+# Called with the number done and the number to do.
+OnProgress = Callable[[int, int], None]
+
+
+def _unseen(done: int, total: int) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass
@@ -101,17 +108,29 @@ def _fetch_traces_batch(trace_ids: list[str], tracking_store: AbstractStore) -> 
 
 
 def _run_session_scorer(
-    scorer: Scorer, trace_ids: list[str], tracking_store: AbstractStore, log_assessments: bool
+    scorer: Scorer,
+    trace_ids: list[str],
+    tracking_store: AbstractStore,
+    log_assessments: bool,
+    progress_of: Callable[[str], OnProgress] = lambda unit: _unseen,
 ) -> dict[str, TraceResult]:
+    on_progress = progress_of("sessions")
+    on_progress(0, 1)
     traces = _fetch_traces_batch(trace_ids, tracking_store)
-    return _score_session_traces(scorer, [traces[tid] for tid in trace_ids], log_assessments)
+    results = _score_session_traces(scorer, [traces[tid] for tid in trace_ids], log_assessments)
+    on_progress(1, 1)
+    return results
 
 
 def _run_single_turn_scorer_batch(
-    scorer: Scorer, trace_ids: list[str], tracking_store: AbstractStore, log_assessments: bool
+    scorer: Scorer,
+    trace_ids: list[str],
+    tracking_store: AbstractStore,
+    log_assessments: bool,
+    progress_of: Callable[[str], OnProgress] = lambda unit: _unseen,
 ) -> dict[str, TraceResult]:
     traces = _fetch_traces_batch(trace_ids, tracking_store)
-    return _score_single_turn_traces(scorer, traces, log_assessments)
+    return _score_single_turn_traces(scorer, traces, log_assessments, progress_of("traces"))
 
 
 def _score_session_traces(
@@ -138,7 +157,10 @@ def _score_session_traces(
 
 
 def _score_single_turn_traces(
-    scorer: Scorer, trace_map: dict[str, Trace], log_assessments: bool
+    scorer: Scorer,
+    trace_map: dict[str, Trace],
+    log_assessments: bool,
+    on_progress: OnProgress = _unseen,
 ) -> dict[str, TraceResult]:
     """Score each trace by itself, several at a time."""
 
@@ -150,8 +172,14 @@ def _score_single_turn_traces(
         return _result_of(score, trace, log_assessments)
 
     workers = max(1, min(len(trace_map), MLFLOW_GENAI_EVAL_MAX_WORKERS.get()))
+    on_progress(0, len(trace_map))
     with ThreadPoolExecutor(workers, thread_name_prefix="MlflowScorerInvoke") as pool:
-        return dict(zip(trace_map, pool.map(score_one, trace_map.values()), strict=True))
+        running = {pool.submit(score_one, trace): key for key, trace in trace_map.items()}
+        results = {}
+        for done, future in enumerate(as_completed(running), start=1):
+            results[running[future]] = future.result()
+            on_progress(done, len(trace_map))
+    return {trace_id: results[trace_id] for trace_id in trace_map}
 
 
 def _result_of(

@@ -31,7 +31,6 @@ from mlflow.server.jobs.settings import JobSettings, deprecated_notices
 from mlflow.server.jobs.stop_requests import StopRequest, StopRequests
 from mlflow.server.jobs.watchdog import Watchdog
 from mlflow.server.jobs.wiring import Parts, build
-from mlflow.server.jobs.watchdog import Watchdog
 from mlflow.store.jobs.errors import JobStoreUnavailable
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 
@@ -120,9 +119,7 @@ def stop(parts: Parts) -> None:
     parts.wakeups.stop()
 
 
-def _prepare(
-    settings: JobSettings, replica_id: str, clock: Clock, watchdog: Watchdog
-) -> Parts:
+def _prepare(settings: JobSettings, replica_id: str, clock: Clock, watchdog: Watchdog) -> Parts:
     for notice in deprecated_notices():
         _logger.warning(notice)
     check_requirements()

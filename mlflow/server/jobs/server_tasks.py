@@ -7,6 +7,7 @@ from mlflow.environment_variables import MLFLOW_SQL_TRACE_ROLLUPS_ENABLED
 from mlflow.genai.discovery.schedule import POLL_INTERVAL_MINUTES
 from mlflow.genai.discovery.scheduler import run_issue_detection_scheduler
 from mlflow.server.jobs.cron import crontab
+from mlflow.server.jobs.discovery.levels import CHECKPOINT_TAGS
 from mlflow.server.jobs.periodic import Every, PeriodicTask
 from mlflow.server.jobs.periodic_store import initialize_periodic_tasks_tracking_store
 from mlflow.store.jobs.abstract_store import AbstractJobStore
@@ -48,7 +49,7 @@ def server_tasks(
             "online-scoring",
             Every(60),
             discover_online_scoring,
-            has_work=lambda: bool(job_store.scored_workspaces()),
+            has_work=lambda: job_store.has_online_scoring(CHECKPOINT_TAGS),
         ),
         PeriodicTask(
             "trace-archival",

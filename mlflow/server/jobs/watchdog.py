@@ -1,5 +1,4 @@
-"""A small process that sees to the end of a runner which cannot do so itself. Keeps I4 outside the
-database.
+"""Sees to the end of a runner that cannot do so itself. Keeps I4 outside the database.
 
 Nobody can clean up after their own SIGKILL, nor stop their work during their own SIGSTOP; so a
 runner that has work has a watchdog, in a session of its own, which no Ctrl-Z and no signal to the
@@ -10,8 +9,8 @@ over. Past the last one the watchdog kills it, stopped or not. The instant lies 
 self-fencing, which is gentler and comes first in a runner that is awake, and before the end of the
 lease.
 
-**The runner is gone**, for this or any other reason. The watchdog then kills all that wears the mark
-of its jobs, those included that left their process group and session (`local/family`).
+**The runner is gone**, for this or any other reason. The watchdog then kills all that wears the
+mark of its jobs, those included that left their process group and session (`local/family`).
 
 What is not promised: where the watchdog is stopped together with the runner (a frozen container),
 jobs may do their work for the moment that it takes the two to wake.

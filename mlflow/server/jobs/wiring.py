@@ -13,7 +13,7 @@ from mlflow.server.handlers import _get_tracking_store
 from mlflow.server.jobs.cancellation import Cancellation
 from mlflow.server.jobs.claimer import Claimer
 from mlflow.server.jobs.clock import Clock
-from mlflow.server.jobs.discovery.online_scoring import OnlineScoringDiscovery, workspace_names
+from mlflow.server.jobs.discovery.online_scoring import OnlineScoringDiscovery
 from mlflow.server.jobs.executor import AbstractJobExecutor
 from mlflow.server.jobs.executor_registry import JobExecutorRegistry
 from mlflow.server.jobs.functions import (
@@ -388,10 +388,6 @@ class _LazyDiscovery:
         with self._telling():
             self._built().run_experiment(term, workspace, experiment_id)
 
-    def _scored_workspaces(self) -> list[str | None]:
-        scored = self._store.scored_workspaces()
-        return [name for name in workspace_names() if name is None or name in scored]
-
     def _created(self, job_id: str, workspace: str | None, params: dict[str, Any]) -> None:
         self._has_created = True
         self._on_created(job_id, workspace, params)
@@ -415,7 +411,6 @@ class _LazyDiscovery:
                     self._settings,
                     router,
                     OnlineGrants(router, self._registry),
-                    workspaces=self._scored_workspaces,
                     on_created=self._created,
                 )
             return self._discovery

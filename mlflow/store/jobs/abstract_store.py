@@ -25,6 +25,7 @@ from mlflow.store.jobs.values import (
     Outlook,
     Owner,
     RecoveryCandidate,
+    ScoredExperiment,
     Term,
     TokenHolder,
     TokenJob,
@@ -360,6 +361,51 @@ class AbstractJobStore(ABC):
         CANCELED rows of discovery go after a day, whatever `completed_ttl_seconds` says.
         """
 
+    # Discovery's verbs
+
+    @abstractmethod
+    def scored_experiments(
+        self, ends_ms: Mapping[str, int], experiment_id: str | None = None
+    ) -> list[ScoredExperiment]:
+        """The active experiments, of all workspaces, with scorers that are switched on.
+
+        Args:
+            ends_ms: Tag of a checkpoint to the end of the window that it is about, exclusive.
+            experiment_id: Only this one; None stands for all.
+        """
+
+    @abstractmethod
+    def unfinished_lock_keys(
+        self,
+        job_names: Collection[str],
+        lock_key_for: LockKeyFor,
+        lock_keys: Collection[str] | None = None,
+    ) -> set[str]:
+        """The lock keys of unfinished jobs, those of `lock_keys` at least; None stands for all.
+
+        `lock_key_for` is asked for rows that were stored without one.
+        """
+
+    @abstractmethod
+    def begin_checkpoint(
+        self, checkpoint: CheckpointMove, term: Term, instead_of: str | None = None
+    ) -> bool:
+        """Put a checkpoint where none was read, or instead of the text that was.
+
+        False when something else stands there by now; nothing changed.
+
+        Raises:
+            LeadershipLost: The term has ended (I6).
+        """
+
+    @abstractmethod
+    def forget_checkpoint(self, experiment_id: str, tag: str, instead_of: str, term: Term) -> bool:
+        """Take away a checkpoint of this text; False if it is another by now, or the term ended."""
+
+    @abstractmethod
+    def forget_unscored_checkpoints(self, tags: Collection[str], term: Term) -> int:
+        """Take away these checkpoints where no scorer is switched on; answer how many went."""
+
     # Leadership and periodic tasks
 
     @abstractmethod
@@ -387,8 +433,12 @@ class AbstractJobStore(ABC):
         """True for exactly one caller per name and due time, and only for the leader."""
 
     @abstractmethod
-    def scored_workspaces(self) -> set[str]:
-        """The workspaces in which some scorer is to run online."""
+    def has_online_scoring(self, checkpoint_tags: Collection[str]) -> bool:
+        """Whether some scorer is to run online, or has left a checkpoint that is to be forgotten.
+
+        Args:
+            checkpoint_tags: Keys of the tags that hold checkpoints.
+        """
 
     @abstractmethod
     def has_tagged_experiment(self, key: str) -> bool:

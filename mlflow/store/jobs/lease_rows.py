@@ -43,6 +43,12 @@ def holds(term: Term, now: ColumnElement) -> ColumnElement[bool]:
     return exists(select(literal_column("1")).select_from(scheduler_leases).where(held(term, now)))
 
 
+def is_held(connection: Connection, term: Term, now: ColumnElement) -> bool:
+    """`held`, asked by itself."""
+    found = select(literal_column("1")).where(holds(term, now))
+    return connection.execute(found).first() is not None
+
+
 def latest(connection: Connection, key: str, now: ColumnElement) -> tuple[int, int] | None:
     """The fence of the latest term, and the ms that it still lasts; None if there never was one.
 

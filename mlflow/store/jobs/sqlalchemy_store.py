@@ -39,6 +39,7 @@ from mlflow.store.jobs import (
     transitions,
 )
 from mlflow.store.jobs.abstract_store import AbstractJobStore
+from mlflow.store.jobs.discovery_verbs import DiscoveryVerbs
 from mlflow.store.jobs.errors import (
     JobNotFound,
     JobTerminalStateUpdateException,
@@ -75,7 +76,7 @@ _LIST_CHUNK = 100
 _CLAIMS_PER_STATEMENT = 200
 
 
-class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
+class SqlAlchemyJobStore(DiscoveryVerbs, LegacyVerbs, AbstractJobStore):
     """Jobs of all workspaces of one database.
 
     Attributes:
@@ -181,7 +182,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         def insert(connection: Connection) -> Job | None:
             if connection.execute(statement).rowcount == 1:
                 return job_row.to_entity(_read(connection, jobs.c.id == job_id))
-            if unless_unfinished and _holds(connection, term, self._now):
+            if unless_unfinished and lease_rows.is_held(connection, term, self._now):
                 return None
             raise LeadershipLost(term.lease_key, term.holder, term.fence)
 
@@ -640,7 +641,7 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
         ttl_ms = None if completed_ttl_seconds is None else _ms(completed_ttl_seconds)
 
         def delete(connection: Connection) -> int:
-            if not _holds(connection, term, self._now):
+            if not lease_rows.is_held(connection, term, self._now):
                 return 0
             return retention.delete_expired(connection, ttl_ms, limit, self._now)
 
@@ -694,15 +695,15 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
     def last_periodic_run(self, name: str) -> int | None:
         return self._transactions.read(lambda connection: periodic_runs.last(connection, name))
 
-    def scored_workspaces(self) -> set[str]:
-        return self._transactions.read(
-            lambda connection: set(connection.scalars(standing_orders.scored_workspaces()))
-        )
+    def has_online_scoring(self, checkpoint_tags: Collection[str]) -> bool:
+        return self._finds_any(standing_orders.online_scoring(checkpoint_tags))
 
     def has_tagged_experiment(self, key: str) -> bool:
-        found = standing_orders.tagged_experiment(key)
+        return self._finds_any(standing_orders.tagged_experiment(key))
+
+    def _finds_any(self, statement: sqlalchemy.Select) -> bool:
         return self._transactions.read(
-            lambda connection: connection.execute(found).first() is not None
+            lambda connection: connection.execute(statement).first() is not None
         )
 
     def _changes_one(self, statement: sqlalchemy.Update | sqlalchemy.Delete) -> bool:
@@ -724,11 +725,6 @@ def _read(connection: Connection, *which: ColumnElement[bool], lock: bool = Fals
     if lock:
         statement = dialects.locking(statement, jobs)
     return connection.execute(statement).one_or_none()
-
-
-def _holds(connection: Connection, term: Term, now: ColumnElement) -> bool:
-    found = select(sqlalchemy.literal_column("1")).where(lease_rows.holds(term, now))
-    return connection.execute(found).first() is not None
 
 
 def _release_locks(connection: Connection, owner: Owner) -> None:

@@ -4,20 +4,19 @@ Most servers have no such order, and those that have many workspaces have it in 
 periodic task that walks through all workspaces to find that out would cost more with each one.
 """
 
-from sqlalchemy import Select, select
+from collections.abc import Collection
 
-from mlflow.store.jobs.tables import experiment_tags, experiments, online_scoring_configs
+from sqlalchemy import Select, exists, literal_column, or_, select
+
+from mlflow.store.jobs.tables import experiment_tags, online_scoring_configs
 
 
-def scored_workspaces() -> Select:
-    """The workspaces in which some scorer is to run online."""
-    return (
-        select(experiments.c.workspace)
-        .select_from(online_scoring_configs)
-        .join(experiments, experiments.c.experiment_id == online_scoring_configs.c.experiment_id)
-        .where(online_scoring_configs.c.sample_rate > 0)
-        .distinct()
-    )
+def online_scoring(checkpoint_tags: Collection[str]) -> Select:
+    """One row if some scorer is to run online, or has left a checkpoint that is to be forgotten."""
+    one = literal_column("1")
+    scored = select(one).where(online_scoring_configs.c.sample_rate > 0)
+    left = select(one).where(experiment_tags.c.key.in_(list(checkpoint_tags)))
+    return select(one).where(or_(exists(scored), exists(left)))
 
 
 def tagged_experiment(key: str) -> Select:

@@ -112,20 +112,13 @@ job_periodic_runs = Table(
     Column("begun_by", String(255)),
 )
 
-# MLflow's own tables that a checkpoint or a standing order of a user touches.
+# MLflow's own tables, as far as checkpoints and users' standing orders touch them.
 experiments = Table(
     "experiments",
     metadata,
     Column("experiment_id", Integer, primary_key=True),
+    Column("lifecycle_stage", String(32)),
     Column("workspace", String(63), nullable=False),
-)
-
-online_scoring_configs = Table(
-    "online_scoring_configs",
-    metadata,
-    Column("online_scoring_config_id", String(36), primary_key=True),
-    Column("experiment_id", Integer, nullable=False),
-    Column("sample_rate", Float(53), nullable=False),
 )
 
 experiment_tags = Table(
@@ -134,4 +127,20 @@ experiment_tags = Table(
     Column("key", String(250), primary_key=True),
     Column("experiment_id", Integer, primary_key=True),
     Column("value", LONG_TEXT),
+)
+
+trace_info = Table(
+    "trace_info",
+    metadata,
+    Column("request_id", String(50), primary_key=True),
+    Column("experiment_id", Integer, nullable=False),
+    Column("timestamp_ms", BigInteger, nullable=False),
+)
+
+online_scoring_configs = Table(
+    "online_scoring_configs",
+    metadata,
+    Column("online_scoring_config_id", String(36), primary_key=True),
+    Column("sample_rate", Float(53), nullable=False),
+    Column("experiment_id", Integer, nullable=False),
 )

@@ -170,6 +170,28 @@ class Crash:
 
 
 @dataclass(frozen=True)
+class ScoredExperiment:
+    """An active experiment with scorers that are switched on, as discovery first sees it.
+
+    Attributes:
+        experiment_id: The experiment.
+        workspace: Its workspace.
+        scorer_count: How many scorers are switched on.
+        configuration: Differs when scorers were switched on or off, or given another rate.
+        checkpoints: Text of each checkpoint tag asked for; absent tags are left out.
+        newest_trace_ms: For each tag, the time of the newest trace before the end given for it;
+            None if there is no trace.
+    """
+
+    experiment_id: str
+    workspace: str
+    scorer_count: int
+    configuration: str
+    checkpoints: dict[str, str]
+    newest_trace_ms: dict[str, int | None]
+
+
+@dataclass(frozen=True)
 class RecoveryCandidate:
     """A NEEDS_RECOVERY row, as it was when it was read.
 

@@ -8,6 +8,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.genai import scorer
 from mlflow.genai.scorers.job import get_trace_batches_for_scorer, invoke_scorer_job
+from mlflow.server.jobs import progress
 from mlflow.tracing.constant import AssessmentMetadataKey
 
 
@@ -130,3 +131,24 @@ def test_a_session_level_scorer_gets_a_job_per_session_oldest_trace_first(store,
     batches = get_trace_batches_for_scorer([second, alone, without, first], turns, store)
 
     assert sorted(batches, key=len) == [[alone], [first, second]]
+
+
+@pytest.mark.parametrize(
+    ("scorer", "unit", "total"), [(length, "traces", 2), (turns, "sessions", 1)]
+)
+def test_the_job_reports_how_far_it_is(
+    experiment_id, store, add_trace, monkeypatch, scorer, unit, total
+):
+    reports = []
+
+    class Recorder:
+        def update_job_progress(self, message=None, progress=None):
+            reports.append((message, progress.completed, progress.total, progress.unit))
+
+    monkeypatch.setattr(progress, "_job_tracker", Recorder())
+    trace_ids = [add_trace(word, session_id="s") for word in ("one", "two")]
+
+    invoke_scorer_job(experiment_id, json.dumps(scorer.model_dump()), trace_ids)
+
+    assert reports[0] == (f"Scored 0 of {total} {unit}", 0, total, unit)
+    assert reports[-1] == (f"Scored {total} of {total} {unit}", total, total, unit)

@@ -4,6 +4,7 @@ import pytest
 import sqlalchemy
 
 from mlflow.exceptions import MlflowException
+from mlflow.server.jobs.discovery.levels import CHECKPOINT_TAGS
 from mlflow.server.jobs.periodic_store import initialize_periodic_tasks_tracking_store
 from mlflow.server.jobs.server_tasks import server_tasks
 from mlflow.store.jobs import tables
@@ -73,11 +74,28 @@ def test_a_schedule_in_any_workspace_is_work_for_issue_detection(job_store, task
 
 
 def test_a_scorer_that_is_on_in_any_workspace_is_work_for_online_scoring(job_store, tasks):
-    for number, rate in ((7, 0.5), (8, 0.0), (9, 1.0)):
-        add_experiment(job_store, number, f"team-{number}")
-        add_scorer(job_store, number, rate)
+    add_experiment(job_store, 7, "team-7")
+    add_scorer(job_store, 7, 0.0)
+    assert not tasks["online-scoring"].has_work()
+    add_experiment(job_store, 8, "team-8")
+    add_scorer(job_store, 8, 0.5)
     assert tasks["online-scoring"].has_work()
-    assert job_store.scored_workspaces() == {"team-7", "team-9"}
+
+
+def test_a_checkpoint_that_nobody_needs_is_work_for_online_scoring_until_it_is_forgotten(
+    job_store, tasks, term
+):
+    add_experiment(job_store, 7, "team-7")
+    insert_raw(
+        job_store,
+        tables.experiment_tags,
+        key=CHECKPOINT_TAGS[0],
+        experiment_id=7,
+        value="{}",
+    )
+    assert tasks["online-scoring"].has_work()
+    assert job_store.forget_unscored_checkpoints(CHECKPOINT_TAGS, term) == 1
+    assert not tasks["online-scoring"].has_work()
 
 
 def add_experiment(job_store, number: int, workspace: str) -> None:

@@ -65,7 +65,7 @@ def test_what_an_idle_runner_does_is_one_message_each(proxy, wired):
         "look for cancellations": lambda: wired.not_running(owned),
         "sweep": lambda: wired.sweep(term),
         "recovery candidates": wired.recovery_candidates,
-        "online scoring": wired.scored_workspaces,
+        "online scoring": lambda: wired.has_online_scoring(["checkpoint"]),
         "schedules": lambda: wired.has_tagged_experiment("schedule"),
     }
 

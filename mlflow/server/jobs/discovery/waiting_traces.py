@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mlflow.genai.scorers.online.constants import EXCLUDE_EVAL_RUN_TRACES_FILTER
-from mlflow.server.jobs.discovery.trace_batches import Position
+from mlflow.server.jobs.discovery.batches import Position
 from mlflow.store.tracking.abstract_store import AbstractStore
 
 _ORDER = ["timestamp_ms ASC", "request_id ASC"]
@@ -19,9 +19,10 @@ def waiting_traces(
 ) -> Iterator[Position]:
     """Positions of an experiment's traces, those of evaluation runs left out.
 
-    Pages begin at the last position and not at an offset: a trace deleted between two pages would
-    shift the offsets, and the trace that moves up would be passed unseen. Within one millisecond
-    there is only the offset.
+    A page begins at the last millisecond of the one before and not at an offset: a trace deleted
+    between two pages would shift the offsets, and the trace that moves up would be passed unseen.
+    Within one millisecond there is only the offset, and the order of ids is the database's own; so
+    what shares a millisecond is read whole before any of it is answered.
 
     Args:
         store: The tracking store.
@@ -32,6 +33,7 @@ def waiting_traces(
         page_size: Traces read at once.
     """
     since_ms, page_token = after.timestamp_ms, None
+    found: set[Position] = set()
     while True:
         infos, page_token = store.search_traces(
             experiment_ids=[experiment_id],
@@ -40,15 +42,15 @@ def waiting_traces(
             order_by=_ORDER,
             page_token=page_token,
         )
-        for info in infos:
-            position = Position(info.timestamp_ms, info.trace_id)
-            if position > after:
-                after = position
-                yield position
+        found.update(Position(info.timestamp_ms, info.trace_id) for info in infos)
+        last_ms = max((position.timestamp_ms for position in found), default=since_ms)
+        whole_before_ms = last_ms if page_token else before_ms
+        yield from sorted(p for p in found if p > after and p.timestamp_ms < whole_before_ms)
         if not page_token:
             return
-        if after.timestamp_ms > since_ms:
-            since_ms, page_token = after.timestamp_ms, None
+        if last_ms > since_ms:
+            since_ms, page_token = last_ms, None
+            after, found = max(after, Position(last_ms)), set()
 
 
 def _condition(since_ms: int, before_ms: int, filter_string: str | None) -> str:

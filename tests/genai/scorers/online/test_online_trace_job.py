@@ -296,7 +296,7 @@ def test_custom_scorers_go_to_the_containers_where_there_are_any(
     (error,) = assessments_of(second)
     assert error.error.error_message == "container ended"
     assert error.source.source_type == "CODE"
-    assert summary.to_dict() == {"traces_scored": 2, "assessments": 1, "failures": 1}
+    assert summary == {"traces_scored": 2, "assessments": 1, "failures": 1}
 
 
 @pytest.mark.parametrize("batch", [None, []])

@@ -1,11 +1,13 @@
 """A tracking database with traces that nothing had to be run for."""
 
+import json
 import shutil
 
 import pytest
 from sqlalchemy import create_engine
 
 from mlflow.entities import (
+    ExperimentTag,
     GatewayEndpointModelConfig,
     GatewayModelLinkageType,
     TraceInfo,
@@ -16,6 +18,7 @@ from mlflow.store.db.utils import _initialize_tables
 from mlflow.store.jobs import schema
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from tests.server.jobs.discovery.scenes import BUFFER_MS, TAG, make_discovery, schedule_judge
 
 
 @pytest.fixture(scope="session")
@@ -90,3 +93,36 @@ def start_trace(store, experiment_id, timestamp_ms, trace_id, **fields):
     )
     store.start_trace(info)
     return trace_id
+
+
+@pytest.fixture
+def term(job_store):
+    return job_store.acquire_scheduler_lease("scheduler", "me", ttl_seconds=86_400)
+
+
+@pytest.fixture
+def window_end(job_store):
+    """Traces before this are due; some minutes of a test's own time do not matter."""
+    return job_store.now_ms() - BUFFER_MS
+
+
+@pytest.fixture
+def discovery(tracking_store, job_store):
+    return make_discovery(tracking_store, job_store)
+
+
+@pytest.fixture
+def schedule(tracking_store, experiment_id):
+    def schedule(name="polite", rate=1.0, filter_string=None, to=experiment_id, level="trace"):
+        return schedule_judge(tracking_store, to, name, rate, filter_string, level)
+
+    return schedule
+
+
+@pytest.fixture
+def set_checkpoint(tracking_store, experiment_id):
+    def set_checkpoint(timestamp_ms, trace_id=None):
+        value = json.dumps({"timestamp_ms": timestamp_ms, "trace_id": trace_id})
+        tracking_store.set_experiment_tag(experiment_id, ExperimentTag(TAG, value))
+
+    return set_checkpoint

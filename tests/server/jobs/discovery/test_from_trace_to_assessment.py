@@ -51,7 +51,7 @@ def test_a_waiting_trace_gets_its_assessment_and_is_never_scored_again(
     span.end(end_time_ns=start_ns + 10**6)
     term = job_store.acquire_scheduler_lease("scheduler", "me", ttl_seconds=600)
     discovery = OnlineScoringDiscovery(
-        tracking_store, job_store, JobSettings(), LocalOnly(), completion_buffer_seconds=0
+        tracking_store, job_store, JobSettings(), LocalOnly(), trace_buffer_seconds=0
     )
 
     discovery.run(term)

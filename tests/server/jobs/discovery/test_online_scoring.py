@@ -5,113 +5,29 @@ import logging
 
 import pytest
 
-from mlflow.entities import ExperimentTag
 from mlflow.entities._job_status import JobStatus
-from mlflow.exceptions import MlflowException
-from mlflow.genai.judges import make_judge
 from mlflow.genai.scorers.job import ONLINE_SESSION_SCORER_JOB_NAME, ONLINE_TRACE_SCORER_JOB_NAME
-from mlflow.server.jobs.discovery.online_scoring import OnlineScoringDiscovery
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.store.jobs.errors import LeadershipLost
-from mlflow.store.jobs.values import CheckpointMove
-from mlflow.store.tracking.dbmodels.models import SqlScorerVersion
+from mlflow.store.tracking.dbmodels.models import SqlOnlineScoringConfig, SqlScorerVersion
 from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.utils.workspace_context import ServerWorkspaceContext
-
-BUFFER_MS = 300_000
-HOUR_MS = 3_600_000
-MINUTE_MS = 60_000
-TAG = "mlflow.latestOnlineScoring.trace.checkpoint"
-JUDGES = {
-    "trace": "Is {{ outputs }} polite?",
-    "session": "Did the {{ conversation }} end well?",
-}
-
-
-class LocalOnly:
-    """A router with one backend, which refuses the experiments it is told to."""
-
-    def __init__(self, refused=()):
-        self.refused = refused
-        self.asked = []
-
-    def route(self, job_name, params):
-        self.asked.append(job_name)
-        if params["experiment_id"] in self.refused:
-            raise MlflowException(f"no backend for {params['experiment_id']}")
-        return "local"
-
-
-@pytest.fixture
-def term(job_store):
-    return job_store.acquire_scheduler_lease("scheduler", "me", ttl_seconds=86_400)
-
-
-@pytest.fixture
-def window_end(job_store):
-    """Traces before this are due; some minutes of a test's own time do not matter."""
-    return job_store.now_ms() - BUFFER_MS
-
-
-@pytest.fixture
-def discovery(tracking_store, job_store):
-    return make_discovery(tracking_store, job_store)
-
-
-@pytest.fixture
-def schedule(tracking_store, experiment_id):
-    def schedule(name="polite", rate=1.0, filter_string=None, to=experiment_id, level="trace"):
-        return schedule_judge(tracking_store, to, name, rate, filter_string, level)
-
-    return schedule
-
-
-def schedule_judge(store, experiment_id, name, rate, filter_string, level):
-    judge = make_judge(name=name, instructions=JUDGES[level], model="gateway:/endpoint")
-    store.register_scorer(experiment_id, name, json.dumps(judge.model_dump()))
-    return store.upsert_online_scoring_config(experiment_id, name, rate, filter_string)
-
-
-@pytest.fixture
-def set_checkpoint(tracking_store, experiment_id):
-    def set_checkpoint(timestamp_ms, trace_id=None):
-        value = json.dumps({"timestamp_ms": timestamp_ms, "trace_id": trace_id})
-        tracking_store.set_experiment_tag(experiment_id, ExperimentTag(TAG, value))
-
-    return set_checkpoint
-
-
-def make_discovery(tracking_store, job_store, router=None, **options):
-    options = {"completion_buffer_seconds": BUFFER_MS / 1000, **options}
-    return OnlineScoringDiscovery(
-        tracking_store, job_store, JobSettings(), router or LocalOnly(), **options
-    )
-
-
-def created(job_store, job_name=ONLINE_TRACE_SCORER_JOB_NAME):
-    return list(job_store.list_jobs(job_name=job_name))
-
-
-def params_of(job_store, job_name=ONLINE_TRACE_SCORER_JOB_NAME):
-    return [json.loads(job.params) for job in created(job_store, job_name)]
-
-
-def only_params(job_store, job_name=ONLINE_TRACE_SCORER_JOB_NAME):
-    (params,) = params_of(job_store, job_name)
-    return params
-
-
-def batch_ids(params):
-    return [entry["trace_id"] for entry in params["batch"]]
-
-
-def finish(job_store):
-    """Let the one PENDING trace job run and succeed."""
-    capacity = {ONLINE_TRACE_SCORER_JOB_NAME: 1}
-    harvest = job_store.claim_batch("r", ["local"], capacity, 60, lambda *_: None)
-    (job,) = harvest.claimed
-    job_store.succeed(job.claim, "null", CheckpointMove(**job.params["next_checkpoint"]))
-    return job.params
+from tests.server.jobs.discovery.scenes import (
+    BUFFER_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    SESSION,
+    TAG,
+    LocalOnly,
+    batch_ids,
+    created,
+    finish,
+    make_discovery,
+    only_params,
+    params_of,
+    schedule_judge,
+)
+from tests.store.jobs.invariants.test_i10_cost import Counter
 
 
 def test_waiting_traces_become_an_explicit_batch_of_a_pending_job(
@@ -201,7 +117,7 @@ def test_the_traces_of_a_failed_job_wait_again(
 def test_an_outage_of_hours_is_caught_up_oldest_first_without_a_gap(
     tracking_store, job_store, term, schedule, add_trace, set_checkpoint, window_end, experiment_id
 ):
-    discovery = make_discovery(tracking_store, job_store, max_traces=2)
+    discovery = make_discovery(tracking_store, job_store, max_entries=2)
     schedule()
     set_checkpoint(window_end - 6 * HOUR_MS)
     traces = [add_trace(window_end - hours * HOUR_MS, f"t{hours}") for hours in (5, 4, 3, 2, 1)]
@@ -316,26 +232,43 @@ def test_looks_that_reached_their_bound_are_settled_by_a_job_even_if_nothing_was
     assert params["next_checkpoint"]["value"]["trace_id"] == "t1"
 
 
-def test_the_first_look_at_traces_leaves_a_checkpoint_even_if_none_is_sampled(
-    discovery, term, job_store, schedule, add_trace, window_end
+def test_the_first_look_leaves_a_checkpoint_so_that_an_outage_right_after_it_loses_nothing(
+    tracking_store, job_store, term, schedule, add_trace, experiment_id, window_end
+):
+    schedule()
+    add_trace(window_end - 30 * MINUTE_MS, "t1")
+    make_discovery(tracking_store, job_store).run(term)
+    capacity = {ONLINE_TRACE_SCORER_JOB_NAME: 1}
+    (job,) = job_store.claim_batch("r", ["local"], capacity, 60, lambda *_: None).claimed
+    job_store.fail(job.claim, "the outage begins")
+    job_store.clock_offset_ms = 5 * HOUR_MS
+    add_trace(window_end + HOUR_MS, "t2")
+
+    make_discovery(tracking_store, job_store).run(term)
+
+    begun = json.loads(tracking_store.get_experiment(experiment_id).tags[TAG])
+    assert window_end - HOUR_MS <= begun["timestamp_ms"] < window_end - 30 * MINUTE_MS
+    assert [batch_ids(params) for params in params_of(job_store)] == [["t1"], ["t1", "t2"]]
+
+
+def test_a_first_look_that_samples_nothing_leaves_its_checkpoint_and_no_job(
+    discovery, term, tracking_store, job_store, experiment_id, schedule, add_trace, window_end
 ):
     schedule(rate=1e-9)
     add_trace(window_end - 1, "unsampled")
 
     discovery.run(term)
 
-    assert only_params(job_store)["batch"] == []
-    finish(job_store)
-    discovery.run(term)
-    assert len(created(job_store)) == 1
+    assert created(job_store) == []
+    assert TAG in tracking_store.get_experiment(experiment_id).tags
 
 
 @pytest.mark.parametrize(("traces", "jobs"), [(1, 1), (0, 0)])
-def test_after_an_hour_unwanted_traces_are_passed_and_an_idle_experiment_costs_no_job(
+def test_after_two_hours_unwanted_traces_are_passed_and_an_idle_experiment_costs_no_job(
     discovery, term, job_store, schedule, add_trace, set_checkpoint, window_end, traces, jobs
 ):
     schedule(filter_string="tag.kind = 'rare'")
-    set_checkpoint(window_end - HOUR_MS)
+    set_checkpoint(window_end - 2 * HOUR_MS)
     for number in range(traces):
         add_trace(window_end - MINUTE_MS, f"unwanted{number}")
 
@@ -376,14 +309,28 @@ def test_sessions_get_a_job_of_their_own_while_none_is_unfinished(
 ):
     schedule("trace_level")
     schedule("session_level", level="session")
-    add_trace(window_end - 1, "t1")
+    add_trace(window_end - 1, "t1", trace_metadata=SESSION)
 
     discovery.run(term)
     discovery.run(term)
 
     params = only_params(job_store, ONLINE_SESSION_SCORER_JOB_NAME)
-    assert params.keys() == {"experiment_id", "online_scorers"}
-    assert params["experiment_id"] == experiment_id
+    reached = params["next_checkpoint"]["value"].pop("timestamp_ms")
+    assert window_end <= reached <= job_store.now_ms() - BUFFER_MS
+    assert params["next_checkpoint"] == {
+        "experiment_id": experiment_id,
+        "tag": "mlflow.latestOnlineScoring.session.checkpoint",
+        "value": {"session_id": None},
+    }
+    assert params["batch"] == [
+        {
+            "session_id": "s1",
+            "first_trace_timestamp_ms": window_end - 1,
+            "last_trace_timestamp_ms": window_end - 1,
+            "scorers": ["session_level"],
+        }
+    ]
+    assert params["full"] is False
     assert [scorer["name"] for scorer in params["online_scorers"]] == ["session_level"]
     (trace_scorer,) = only_params(job_store)["online_scorers"]
     assert trace_scorer["name"] == "trace_level"
@@ -500,7 +447,7 @@ def test_every_workspace_is_looked_in_and_owns_its_jobs(
             experiments[workspace] = store.create_experiment("scored")
             schedule_judge(store, experiments[workspace], "polite", 1.0, None, "trace")
             start_trace(store, experiments[workspace], window_end - 1, f"t-{workspace}")
-    discovery = make_discovery(store, job_store, workspaces=lambda: ["red", "blue"])
+    discovery = make_discovery(store, job_store)
 
     discovery.run(term)
     discovery.run(term)
@@ -508,3 +455,155 @@ def test_every_workspace_is_looked_in_and_owns_its_jobs(
     found = {job.workspace: batch_ids(json.loads(job.params)) for job in created(job_store)}
     assert found == {"red": ["t-red"], "blue": ["t-blue"]}
     assert len(created(job_store)) == 2
+
+
+def test_a_filter_that_the_store_refuses_stops_no_other_of_its_experiment(
+    discovery, term, job_store, tracking_store, schedule, add_trace, window_end, caplog
+):
+    schedule("refused", filter_string="tag.kind = 'a'")
+    schedule("sound")
+    with tracking_store.ManagedSessionMaker(read_only=False) as session:
+        session.query(SqlOnlineScoringConfig).filter(
+            SqlOnlineScoringConfig.filter_string.isnot(None)
+        ).update({"filter_string": "no such thing ="})
+    add_trace(window_end - 1, "t1")
+
+    with caplog.at_level(logging.WARNING, logger="mlflow.server.jobs.discovery"):
+        discovery.run(term)
+        finish(job_store)
+        discovery.run(term)
+
+    assert only_params(job_store)["batch"] == [{"trace_id": "t1", "scorers": ["sound"]}]
+    (warning,) = caplog.messages
+    assert "no such thing =" in warning
+
+
+def test_a_cycle_ends_in_time_and_the_next_goes_on_where_it_ended(
+    tracking_store, job_store, term, schedule, add_trace, window_end
+):
+    experiments = [tracking_store.create_experiment(f"e{number}") for number in range(3)]
+    for place, experiment_id in enumerate(experiments):
+        schedule(to=experiment_id)
+        add_trace(window_end - 1, f"t{place}", experiment_id=experiment_id)
+    seconds = iter(range(100))
+    # The clock is read once at the beginning and once before each visit.
+    discovery = make_discovery(
+        tracking_store, job_store, cycle_seconds=2, monotonic=lambda: next(seconds)
+    )
+
+    served = []
+    for _ in range(3):
+        discovery.run(term)
+        served.append(sorted(params["experiment_id"] for params in params_of(job_store)))
+
+    assert [len(each) for each in served] == [1, 2, 3]
+    assert served[-1] == sorted(experiments)
+
+
+def test_i10_a_cycle_in_which_nothing_is_new_costs_the_same_for_many_experiments(
+    discovery, term, tracking_store, job_store, schedule, add_trace, window_end
+):
+    costs = []
+    for number in range(1, 13):
+        experiment_id = tracking_store.create_experiment(f"e{number}")
+        schedule(to=experiment_id)
+        add_trace(window_end - number, f"t{number}", experiment_id=experiment_id)
+        if number in (1, 12):
+            discovery.run(term)
+            while job_store.search_jobs(statuses=[JobStatus.PENDING])[0]:
+                finish(job_store)
+            discovery.run(term)
+            with Counter(job_store.engine) as jobs, Counter(tracking_store.engine) as traces:
+                discovery.run(term)
+            costs.append(len([s for s in [*jobs.statements, *traces.statements] if is_work(s)]))
+
+    assert costs[0] == costs[1] <= 8
+
+
+def is_work(statement):
+    return not statement.startswith(("PRAGMA", "BEGIN"))
+
+
+def test_whoever_switches_scoring_on_again_begins_an_hour_back_and_not_where_it_ended(
+    discovery, term, job_store, schedule, add_trace, set_checkpoint, window_end
+):
+    schedule()
+    set_checkpoint(window_end - 48 * HOUR_MS)
+    add_trace(window_end - 24 * HOUR_MS, "while it was off")
+    add_trace(window_end - MINUTE_MS, "recent")
+    schedule(rate=0.0)
+    discovery.run(term)
+
+    schedule(rate=1.0)
+    discovery.run(term)
+
+    assert batch_ids(only_params(job_store)) == ["recent"]
+
+
+def test_a_level_without_scorers_keeps_no_old_checkpoint(
+    discovery, term, tracking_store, experiment_id, schedule, add_trace, set_checkpoint, window_end
+):
+    schedule(level="session")
+    set_checkpoint(window_end - 2 * HOUR_MS)
+    add_trace(window_end - 1, "t1")
+
+    discovery.run(term)
+
+    assert TAG not in tracking_store.get_experiment(experiment_id).tags
+
+
+def test_a_backlog_is_answered_for_the_log(
+    tracking_store, job_store, term, schedule, add_trace, set_checkpoint, experiment_id, window_end
+):
+    discovery = make_discovery(tracking_store, job_store)
+    schedule()
+    set_checkpoint(window_end - 5 * HOUR_MS)
+    add_trace(window_end - 4 * HOUR_MS, "t1")
+
+    behind = discovery.run(term)
+    still_behind = discovery.run(term)
+    finish(job_store)
+    caught_up = discovery.run(term)
+
+    assert (behind.experiments, behind.experiment_id) == (1, experiment_id)
+    assert behind.oldest_ms == still_behind.oldest_ms == window_end - 4 * HOUR_MS
+    assert caught_up.experiments == 0
+
+
+def test_a_session_that_goes_on_after_its_batch_waits_again_as_a_whole(
+    discovery, term, job_store, schedule, add_trace, window_end
+):
+    schedule(level="session")
+    add_trace(window_end - MINUTE_MS, "t1", trace_metadata=SESSION)
+    discovery.run(term)
+    finish(job_store, ONLINE_SESSION_SCORER_JOB_NAME)
+    job_store.clock_offset_ms = 10 * MINUTE_MS
+    add_trace(window_end + MINUTE_MS, "t2", trace_metadata=SESSION)
+
+    discovery.run(term)
+
+    first, second = params_of(job_store, ONLINE_SESSION_SCORER_JOB_NAME)
+    assert [each["batch"][0]["last_trace_timestamp_ms"] for each in (first, second)] == [
+        window_end - MINUTE_MS,
+        window_end + MINUTE_MS,
+    ]
+    assert second["batch"][0]["first_trace_timestamp_ms"] == window_end - MINUTE_MS
+
+
+def test_a_full_batch_of_sessions_ends_at_its_last_one_and_the_next_goes_on_there(
+    tracking_store, job_store, term, schedule, add_trace, experiment_id, window_end
+):
+    discovery = make_discovery(tracking_store, job_store, max_entries=2)
+    schedule(level="session")
+    for number in range(5):
+        metadata = {"mlflow.trace.session": f"s{number}"}
+        add_trace(window_end - 10, f"t{number}", trace_metadata=metadata)
+
+    scored, full = [], True
+    while full:
+        discovery.run_experiment(term, None, experiment_id)
+        params = finish(job_store, ONLINE_SESSION_SCORER_JOB_NAME)
+        scored.append([entry["session_id"] for entry in params["batch"]])
+        full = params["full"]
+
+    assert scored == [["s0", "s1"], ["s2", "s3"], ["s4"]]

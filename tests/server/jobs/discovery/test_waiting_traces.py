@@ -2,7 +2,7 @@
 
 import itertools
 
-from mlflow.server.jobs.discovery.trace_batches import Position
+from mlflow.server.jobs.discovery.batches import Position
 from mlflow.server.jobs.discovery.waiting_traces import waiting_traces
 from mlflow.tracing.constant import TraceMetadataKey
 
@@ -61,7 +61,7 @@ def test_a_trace_deleted_between_two_pages_hides_no_other(tracking_store, experi
     tracking_store.delete_traces(experiment_id, trace_ids=["t0"])
     rest = list(waiting)
 
-    assert [p.trace_id for p in first + rest] == [f"t{number}" for number in range(6)]
+    assert [p.entity_id for p in first + rest] == [f"t{number}" for number in range(6)]
 
 
 def test_traces_of_evaluation_runs_do_not_wait(tracking_store, experiment_id, add_trace):
@@ -84,3 +84,24 @@ def test_traces_of_other_experiments_do_not_wait_here(tracking_store, experiment
     add_trace(10, "elsewhere", experiment_id=tracking_store.create_experiment("other"))
 
     assert read(tracking_store, experiment_id) == []
+
+
+def test_ids_of_one_millisecond_come_in_the_order_in_which_checkpoints_compare_them(
+    tracking_store, experiment_id, add_trace
+):
+    for trace_id in ["b", "A", "a", "B"]:
+        add_trace(10, trace_id)
+
+    class OtherCollation:
+        """A database that sorts ids without regard to case."""
+
+        def search_traces(self, order_by, page_token, max_results, **search):
+            infos, _ = tracking_store.search_traces(**search)
+            infos.sort(key=lambda info: (info.timestamp_ms, info.trace_id.lower()))
+            start = int(page_token or 0)
+            more = str(start + max_results) if start + max_results < len(infos) else None
+            return infos[start : start + max_results], more
+
+    found = read(OtherCollation(), experiment_id, after=Position(10, "A"), page_size=1)
+
+    assert [p.entity_id for p in found] == ["B", "a", "b"]

@@ -7,14 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from pathlib import Path
 
 import pytest
 
-from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.local import process_group
-from mlflow.server.jobs.local.family import mark_of
 from mlflow.server.jobs.local.process_group import ProcessGroup, describe_exit
 from tests.processes import is_alive
 
@@ -46,28 +43,6 @@ def start(tmp_path):
     for group in groups:
         group.end()
         group.stderr.close()
-
-
-@pytest.fixture
-def worn():
-    """A mark, and how to start a process that wears it and ends with its standard input."""
-    mark = f"of-test-{uuid.uuid4().hex}"
-    processes = []
-
-    def start():
-        process = subprocess.Popen(
-            [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"],
-            env={**os.environ, "WORN": mark},
-            stdin=subprocess.PIPE,
-        )
-        processes.append(process)
-        return process
-
-    yield mark_of("WORN", mark), start
-    for process in processes:
-        process.kill()
-        process.wait()
-        process.stdin.close()
 
 
 @pytest.mark.usefixtures("waiting")

@@ -186,11 +186,14 @@ WHERE jobs.status = 1) AS overruns_at, CASE WHEN (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 6)) THEN :param_4::INTEGER ELSE :param_5::INTEGER END AS recovery_waits;
 
--- standing orders: workspaces that are scored
-SELECT DISTINCT experiments.workspace
+-- standing orders: online scoring
+SELECT 1
+WHERE (EXISTS (SELECT 1
 FROM online_scoring_configs
-JOIN experiments ON experiments.experiment_id = online_scoring_configs.experiment_id
-WHERE online_scoring_configs.sample_rate > :sample_rate_1::INTEGER;
+WHERE online_scoring_configs.sample_rate > :sample_rate_1::INTEGER))
+OR (EXISTS (SELECT 1
+FROM experiment_tags
+WHERE experiment_tags.key IN (:key_1_1::VARCHAR)));
 
 -- standing orders: a tagged experiment
 SELECT experiment_tags.experiment_id
@@ -273,6 +276,111 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.had_extra_envs
 FROM jobs
 WHERE jobs.id = :id_1::VARCHAR;
+
+-- discovery: experiments
+SELECT experiments.experiment_id, experiments.workspace, scored.configs, scored.first_config,
+    scored.last_config, scored.rates, CASE WHEN (checkpoint_0.key IS NULL) THEN NULL ELSE
+    coalesce(checkpoint_0.value, :param_1::VARCHAR) END AS text_0, (SELECT
+    max(trace_info.timestamp_ms) AS max_1
+FROM trace_info
+WHERE trace_info.experiment_id = experiments.experiment_id
+AND trace_info.timestamp_ms < :timestamp_ms_1::BIGINT) AS newest_0, CASE WHEN (checkpoint_1.key IS
+    NULL) THEN NULL ELSE coalesce(checkpoint_1.value, :param_2::VARCHAR) END AS text_1, (SELECT
+    max(trace_info.timestamp_ms) AS max_2
+FROM trace_info
+WHERE trace_info.experiment_id = experiments.experiment_id
+AND trace_info.timestamp_ms < :timestamp_ms_2::BIGINT) AS newest_1
+FROM (SELECT online_scoring_configs.experiment_id AS experiment_id, count(*) AS configs,
+    min(online_scoring_configs.online_scoring_config_id) AS first_config,
+    max(online_scoring_configs.online_scoring_config_id) AS last_config,
+    sum(online_scoring_configs.sample_rate) AS rates
+FROM online_scoring_configs
+WHERE online_scoring_configs.sample_rate > :sample_rate_1::INTEGER
+AND online_scoring_configs.experiment_id = :experiment_id_1::INTEGER GROUP BY
+    online_scoring_configs.experiment_id) AS scored
+JOIN experiments ON experiments.experiment_id = scored.experiment_id LEFT OUTER
+JOIN experiment_tags AS checkpoint_0 ON checkpoint_0.key = :key_1::VARCHAR
+AND checkpoint_0.experiment_id = experiments.experiment_id LEFT OUTER
+JOIN experiment_tags AS checkpoint_1 ON checkpoint_1.key = :key_2::VARCHAR
+AND checkpoint_1.experiment_id = experiments.experiment_id
+WHERE experiments.lifecycle_stage = :lifecycle_stage_1::VARCHAR;
+
+-- discovery: unfinished jobs
+SELECT jobs.job_name, jobs.lock_key, CASE WHEN (jobs.lock_key IS NULL) THEN jobs.params END AS
+    params, jobs.workspace
+FROM jobs
+WHERE jobs.status IN (0, 1, 6)
+AND jobs.job_name IN (:job_name_1_1::VARCHAR)
+AND (jobs.lock_key IN (:lock_key_1_1::VARCHAR)
+OR jobs.lock_key IS NULL);
+
+-- discovery: first checkpoint
+INSERT INTO experiment_tags (key, experiment_id, value)
+SELECT :param_1::VARCHAR AS anon_1, experiments.experiment_id, :param_2::VARCHAR AS anon_2
+FROM experiments
+JOIN scheduler_leases ON true
+WHERE experiments.experiment_id = :experiment_id_1::INTEGER
+AND scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER);
+
+-- discovery: first checkpoint
+-- discovery: another checkpoint
+-- retention
+SELECT 1
+WHERE EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
+
+-- discovery: another checkpoint
+UPDATE experiment_tags
+SET value=:value::VARCHAR
+WHERE experiment_tags.key = :key_1::VARCHAR
+AND experiment_tags.experiment_id = :experiment_id_1::INTEGER
+AND experiment_tags.value = :value_1::VARCHAR
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
+
+-- discovery: checkpoint forgotten
+DELETE
+FROM experiment_tags
+WHERE experiment_tags.key = :key_1::VARCHAR
+AND experiment_tags.experiment_id = :experiment_id_1::INTEGER
+AND experiment_tags.value = :value_1::VARCHAR
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
+
+-- discovery: checkpoints forgotten
+DELETE
+FROM experiment_tags
+WHERE experiment_tags.key IN (:key_1_1::VARCHAR)
+AND NOT (EXISTS (SELECT 1
+FROM online_scoring_configs
+WHERE online_scoring_configs.experiment_id = experiment_tags.experiment_id
+AND online_scoring_configs.sample_rate > :sample_rate_1::INTEGER))
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_1::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- scheduler lease: release
 UPDATE scheduler_leases
@@ -524,9 +632,8 @@ WHERE experiments.experiment_id = :experiment_id_1::INTEGER;
 
 -- T5 that comes too late
 -- T5 by token, again
-SELECT jobs.status, jobs.fence, jobs.issued_token_hash, jobs.result
 -- T13 of a backend that nobody has
-SELECT jobs.status, jobs.fence, jobs.result
+SELECT jobs.status, jobs.fence, jobs.issued_token_hash, jobs.result
 FROM jobs
 WHERE jobs.id = :id_1::VARCHAR;
 
@@ -637,7 +744,8 @@ SET status=:status::INTEGER, result=:result::VARCHAR, last_update_time=(CAST(FLO
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
     scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
+    crashed_at=NULL
 WHERE jobs.status IN (1, 6)
 AND jobs.id = :id_1::VARCHAR
 AND jobs.token_hash = :token_hash_1::VARCHAR;
@@ -830,16 +938,6 @@ AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_2::BIGINT
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
-
--- retention
-SELECT 1
-WHERE EXISTS (SELECT 1
-FROM scheduler_leases
-WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
-AND scheduler_leases.holder = :holder_1::VARCHAR
-AND scheduler_leases.fence = :fence_1::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
 
 -- retention
 SELECT jobs.id

@@ -112,13 +112,31 @@ def _leadership(store) -> Iterator[Verb]:
     yield "scheduler lease: renewal", lambda: store.renew_scheduler_lease(term.held, 20)
     yield "lead", lambda: store.lead(term.held, 20)
     yield "scheduler lease: how long it lasts", lambda: store.scheduler_lease_lasts("scheduler")
-    yield "standing orders: workspaces that are scored", store.scored_workspaces
+    yield "standing orders: online scoring", lambda: store.has_online_scoring(["checkpoint"])
     yield "standing orders: a tagged experiment", lambda: store.has_tagged_experiment("tag")
     yield "statuses", lambda: store.statuses(["found", "other"])
     yield "periodic run: first", lambda: store.begin_periodic_run("task", 1, term.held)
     yield "periodic run: later", lambda: store.begin_periodic_run("task", 2, term.held)
     yield "periodic run: last", lambda: store.last_periodic_run("task")
     yield "T1 by discovery", lambda: create(store, lock_key="key-1", term=term.held, job_id="found")
+    yield "discovery: experiments", lambda: store.scored_experiments({TAG: 1, "other": 2}, "1")
+    yield (
+        "discovery: unfinished jobs",
+        lambda: store.unfinished_lock_keys(["job"], lambda *_: None, ["key-1"]),
+    )
+    yield "discovery: first checkpoint", lambda: store.begin_checkpoint(_move(0), term.held)
+    yield (
+        "discovery: another checkpoint",
+        lambda: store.begin_checkpoint(_move(0), term.held, instead_of="text"),
+    )
+    yield (
+        "discovery: checkpoint forgotten",
+        lambda: store.forget_checkpoint("1", TAG, "text", term.held),
+    )
+    yield (
+        "discovery: checkpoints forgotten",
+        lambda: store.forget_unscored_checkpoints([TAG], term.held),
+    )
     yield "scheduler lease: release", lambda: store.release_scheduler_lease(term.held)
     yield "database time", store.now_ms
     store.cancel_job("found")

@@ -149,11 +149,14 @@ WHERE jobs.status = 1) AS overruns_at, CASE WHEN (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 6)) THEN :param_4 ELSE :param_5 END AS recovery_waits;
 
--- standing orders: workspaces that are scored
-SELECT DISTINCT experiments.workspace
+-- standing orders: online scoring
+SELECT 1
+WHERE (EXISTS (SELECT 1
 FROM online_scoring_configs
-JOIN experiments ON experiments.experiment_id = online_scoring_configs.experiment_id
-WHERE online_scoring_configs.sample_rate > :sample_rate_1;
+WHERE online_scoring_configs.sample_rate > :sample_rate_1))
+OR (EXISTS (SELECT 1
+FROM experiment_tags
+WHERE experiment_tags."key" IN (:key_1_1)));
 
 -- standing orders: a tagged experiment
 SELECT experiment_tags.experiment_id
@@ -234,6 +237,111 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.had_extra_envs
 FROM jobs
 WHERE jobs.id = :id_1;
+
+-- discovery: experiments
+SELECT experiments.experiment_id, experiments.workspace, scored.configs, scored.first_config,
+    scored.last_config, scored.rates, CASE WHEN (checkpoint_0."key" IS NULL) THEN NULL ELSE
+    coalesce(checkpoint_0.value, :param_1) END AS text_0, (SELECT max(trace_info.timestamp_ms) AS
+    max_1
+FROM trace_info
+WHERE trace_info.experiment_id = experiments.experiment_id
+AND trace_info.timestamp_ms < :timestamp_ms_1) AS newest_0, CASE WHEN (checkpoint_1."key" IS NULL)
+    THEN NULL ELSE coalesce(checkpoint_1.value, :param_2) END AS text_1, (SELECT
+    max(trace_info.timestamp_ms) AS max_2
+FROM trace_info
+WHERE trace_info.experiment_id = experiments.experiment_id
+AND trace_info.timestamp_ms < :timestamp_ms_2) AS newest_1
+FROM (SELECT online_scoring_configs.experiment_id AS experiment_id, count(*) AS configs,
+    min(online_scoring_configs.online_scoring_config_id) AS first_config,
+    max(online_scoring_configs.online_scoring_config_id) AS last_config,
+    sum(online_scoring_configs.sample_rate) AS rates
+FROM online_scoring_configs
+WHERE online_scoring_configs.sample_rate > :sample_rate_1
+AND online_scoring_configs.experiment_id = :experiment_id_1 GROUP BY
+    online_scoring_configs.experiment_id) AS scored
+JOIN experiments ON experiments.experiment_id = scored.experiment_id LEFT OUTER
+JOIN experiment_tags AS checkpoint_0 ON checkpoint_0."key" = :key_1
+AND checkpoint_0.experiment_id = experiments.experiment_id LEFT OUTER
+JOIN experiment_tags AS checkpoint_1 ON checkpoint_1."key" = :key_2
+AND checkpoint_1.experiment_id = experiments.experiment_id
+WHERE experiments.lifecycle_stage = :lifecycle_stage_1;
+
+-- discovery: unfinished jobs
+SELECT jobs.job_name, jobs.lock_key, CASE WHEN (jobs.lock_key IS NULL) THEN jobs.params END AS
+    params, jobs.workspace
+FROM jobs
+WHERE jobs.status IN (0, 1, 6)
+AND jobs.job_name IN (:job_name_1_1)
+AND (jobs.lock_key IN (:lock_key_1_1)
+OR jobs.lock_key IS NULL);
+
+-- discovery: first checkpoint
+INSERT INTO experiment_tags ("key", experiment_id, value)
+SELECT :param_1 AS anon_1, experiments.experiment_id, :param_2 AS anon_2
+FROM experiments
+JOIN scheduler_leases ON 1 = 1
+WHERE experiments.experiment_id = :experiment_id_1
+AND scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+    (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1);
+
+-- discovery: first checkpoint
+-- discovery: another checkpoint
+-- retention
+SELECT 1
+WHERE EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+    (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1));
+
+-- discovery: another checkpoint
+UPDATE experiment_tags
+SET value=:value
+WHERE experiment_tags."key" = :key_1
+AND experiment_tags.experiment_id = :experiment_id_1
+AND experiment_tags.value = :value_1
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+    (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
+
+-- discovery: checkpoint forgotten
+DELETE
+FROM experiment_tags
+WHERE experiment_tags."key" = :key_1
+AND experiment_tags.experiment_id = :experiment_id_1
+AND experiment_tags.value = :value_1
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+    (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
+
+-- discovery: checkpoints forgotten
+DELETE
+FROM experiment_tags
+WHERE experiment_tags."key" IN (:key_1_1)
+AND NOT (EXISTS (SELECT 1
+FROM online_scoring_configs
+WHERE online_scoring_configs.experiment_id = experiment_tags.experiment_id
+AND online_scoring_configs.sample_rate > :sample_rate_1))
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_1
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+    (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- scheduler lease: release
 UPDATE scheduler_leases
@@ -466,9 +574,8 @@ WHERE experiments.experiment_id = :experiment_id_1;
 
 -- T5 that comes too late
 -- T5 by token, again
-SELECT jobs.status, jobs.fence, jobs.issued_token_hash, jobs.result
 -- T13 of a backend that nobody has
-SELECT jobs.status, jobs.fence, jobs.result
+SELECT jobs.status, jobs.fence, jobs.issued_token_hash, jobs.result
 FROM jobs
 WHERE jobs.id = :id_1;
 
@@ -571,7 +678,7 @@ SET status=:status, result=:result, last_update_time=(CAST(ROUND((julianday('now
     86400000.0) AS INTEGER) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
-    sealed_environment=NULL
+    sealed_environment=NULL, crashed_at=NULL
 WHERE jobs.status IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.token_hash = :token_hash_1;
@@ -755,16 +862,6 @@ AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
-
--- retention
-SELECT 1
-WHERE EXISTS (SELECT 1
-FROM scheduler_leases
-WHERE scheduler_leases.lease_key = :lease_key_1
-AND scheduler_leases.holder = :holder_1
-AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
-    (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1));
 
 -- retention
 SELECT jobs.id

@@ -5,13 +5,21 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow.server.jobs.discovery.trace_batches import FilterGroup, Position, cut_batch
+from mlflow.server.jobs.discovery.batches import Candidate, FilterGroup, Position, cut_batch
 
 WINDOW_END = 1_000
 
 
 def group(positions, sample=lambda trace_id: ["judge"]):
-    return FilterGroup(waiting=sorted(positions), sample=sample)
+    return FilterGroup(waiting=candidates(sorted(positions)), sample=sample)
+
+
+def candidates(positions):
+    return [Candidate(position, {"trace_id": position.entity_id}) for position in positions]
+
+
+def scorers_of(batch):
+    return {entry["trace_id"]: entry["scorers"] for entry in batch.entries}
 
 
 def never(trace_id):
@@ -25,7 +33,8 @@ def positions(*pairs):
 def test_a_window_that_fits_reaches_its_end():
     batch = cut_batch([group(positions((10, "a"), (20, "b")))], WINDOW_END, 5, 5)
 
-    assert batch.scorers_of == {"a": ["judge"], "b": ["judge"]}
+    assert scorers_of(batch) == {"a": ["judge"], "b": ["judge"]}
+    assert batch.begins == Position(10, "a")
     assert batch.reaches == Position(WINDOW_END)
     assert not batch.full
 
@@ -33,13 +42,13 @@ def test_a_window_that_fits_reaches_its_end():
 def test_a_window_without_traces_reaches_its_end():
     batch = cut_batch([group([])], WINDOW_END, 5, 5)
 
-    assert (batch.scorers_of, batch.looked_at, batch.reaches) == ({}, 0, Position(WINDOW_END))
+    assert (batch.entries, batch.reaches) == ([], Position(WINDOW_END))
 
 
 def test_a_batch_is_cut_at_its_oldest_traces():
     batch = cut_batch([group(positions((30, "c"), (10, "a"), (20, "b")))], WINDOW_END, 2, 9)
 
-    assert list(batch.scorers_of) == ["a", "b"]
+    assert list(scorers_of(batch)) == ["a", "b"]
     assert batch.reaches == Position(20, "b")
     assert batch.full
 
@@ -47,7 +56,7 @@ def test_a_batch_is_cut_at_its_oldest_traces():
 def test_traces_of_one_millisecond_are_cut_by_id():
     batch = cut_batch([group(positions((10, "b"), (10, "c"), (10, "a")))], WINDOW_END, 2, 9)
 
-    assert list(batch.scorers_of) == ["a", "b"]
+    assert list(scorers_of(batch)) == ["a", "b"]
     assert batch.reaches == Position(10, "b")
 
 
@@ -56,7 +65,7 @@ def test_a_group_that_samples_nothing_stops_at_its_last_look():
 
     batch = cut_batch([unsampled], WINDOW_END, 2, 2)
 
-    assert batch.scorers_of == {}
+    assert batch.entries == []
     assert batch.reaches == Position(20, "b")
     assert batch.full
 
@@ -67,7 +76,7 @@ def test_the_least_advanced_group_holds_the_others_back():
 
     batch = cut_batch([crowded, sparse], WINDOW_END, 9, 2)
 
-    assert batch.scorers_of == {"x": ["judge"]}
+    assert scorers_of(batch) == {"x": ["judge"]}
     assert batch.reaches == Position(20, "b")
 
 
@@ -78,7 +87,7 @@ def test_a_trace_of_two_groups_gets_the_scorers_of_both_once():
 
     batch = cut_batch([first, second], WINDOW_END, 5, 5)
 
-    assert batch.scorers_of == {"a": ["judge", "guard", "length"]}
+    assert scorers_of(batch) == {"a": ["judge", "guard", "length"]}
 
 
 def test_groups_that_fill_a_batch_only_together_are_cut_too():
@@ -87,19 +96,18 @@ def test_groups_that_fill_a_batch_only_together_are_cut_too():
 
     batch = cut_batch([first, second], WINDOW_END, 2, 9)
 
-    assert list(batch.scorers_of) == ["a", "b"]
+    assert list(scorers_of(batch)) == ["a", "b"]
     assert batch.reaches == Position(20, "b")
 
 
 def test_a_group_reads_no_further_than_it_looks():
     def waiting():
-        yield Position(10, "a")
-        yield Position(20, "b")
+        yield from candidates(positions((10, "a"), (20, "b")))
         raise AssertionError("read past the bound")
 
     batch = cut_batch([FilterGroup(waiting(), never)], WINDOW_END, 5, 2)
 
-    assert batch.looked_at == 2
+    assert batch.reaches == Position(20, "b")
 
 
 @dataclass
@@ -114,7 +122,7 @@ class Watched:
             seen.append(trace_id)
             return ["judge"] if trace_id in self.samples else []
 
-        return FilterGroup([p for p in waiting if p.trace_id in self.wants], sample)
+        return FilterGroup(candidates([p for p in waiting if p.entity_id in self.wants]), sample)
 
 
 @st.composite
@@ -146,12 +154,12 @@ def test_every_trace_is_scored_once_however_the_cycles_fall(history, max_traces,
                 max_traces,
                 max_looks,
             )
-            passed = {p.trace_id for p in waiting if p <= batch.reaches}
+            passed = {p.entity_id for p in waiting if p <= batch.reaches}
             assert passed & set().union(*(w.wants for w in groups)) <= set(seen)
             assert checkpoint < batch.reaches <= Position(window_end)
-            assert len(batch.scorers_of) <= max_traces
-            scored += batch.scorers_of
+            assert len(batch.entries) <= max_traces
+            scored += scorers_of(batch)
             checkpoint, full = batch.reaches, batch.full
 
     wanted = set().union(*(watched.wants & watched.samples for watched in groups))
-    assert scored == [p.trace_id for p in sorted(traces) if p.trace_id in wanted]
+    assert scored == [p.entity_id for p in sorted(traces) if p.entity_id in wanted]
