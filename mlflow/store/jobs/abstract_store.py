@@ -23,6 +23,7 @@ from mlflow.store.jobs.values import (
     JobUpdateStatus,
     LockKeyFor,
     RecoveryCandidate,
+    Success,
     Term,
 )
 from mlflow.utils.annotations import developer_stable
@@ -183,6 +184,18 @@ class AbstractJobStore(ABC):
             ResultTooLarge: More than the database takes in one statement.
             InvalidJobField: A result with NaN, an infinity, NUL or a lone surrogate.
         """
+
+    def succeed_all(self, successes: Sequence[Success]) -> bool:
+        """T5 of several claims in one transaction, or of none of them.
+
+        Returns:
+            True: every one of them is APPLIED. False: not all of them would have been, and nothing
+            has changed; `succeed` then tells what there is to say of each.
+
+        Raises:
+            ResultTooLarge, InvalidJobField: As `succeed`; nothing has changed.
+        """
+        return False
 
     @abstractmethod
     def fail(self, claim: Claim, error: str) -> JobUpdateStatus:

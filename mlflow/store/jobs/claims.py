@@ -15,15 +15,29 @@ for each other in a circle.
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Update, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Integer,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    select,
+    union_all,
+)
 from sqlalchemy.engine import Connection
 
 from mlflow.store.jobs import dialects, lock_rows, statements
 from mlflow.store.jobs.tables import jobs
 from mlflow.store.jobs.transitions import CLAIM
 from mlflow.store.jobs.values import Claim, ClaimBatch, ClaimedJob, LockKeyFor
+
+_SHAPES = 128
 
 _COLUMNS = [
     jobs.c.id,
@@ -57,12 +71,7 @@ def claim_batch(
     free = {name: slots for name, slots in capacity.items() if slots > 0}
     if not free or not backends:
         return ClaimBatch([], [])
-    rows = sorted(
-        _claim(
-            connection, due(free, backends, now, connection.dialect.name), replica_id, lease_ms, now
-        ),
-        key=_age,
-    )
+    rows = sorted(_claim(connection, free, backends, replica_id, lease_ms, now), key=_age)
     jobs_in_order = [job for row in rows if (job := _readable(connection, row, lock_key_for, now))]
     canceled = set()
     for job in sorted((each for each in jobs_in_order if each.lock_key), key=_lock_order):
@@ -134,17 +143,44 @@ def _of_type(ranges: list[Select], slots: int):
 
 
 def _claim(
-    connection: Connection, candidates, replica_id: str, lease_ms: int, now: ColumnElement
+    connection: Connection,
+    capacity: Mapping[str, int],
+    backends: Collection[str | None],
+    replica_id: str,
+    lease_ms: int,
+    now: dialects.now_ms,
 ) -> list[Row]:
+    shape = (*sorted(capacity),), frozenset(backends), now.offset_ms, connection.dialect.name
+    slots = {f"slots_{number}": capacity[name] for number, name in enumerate(shape[0])}
     if dialects.updates_return_rows(connection):
-        return connection.execute(claim_at_once(candidates, replica_id, lease_ms, now)).all()
-    ids = connection.scalars(candidates).all()
+        values = {"replica_id": replica_id, "lease_ms": lease_ms, **slots}
+        return connection.execute(_prepared_claim(*shape), values).all()
+    ids = connection.scalars(_prepared_due(*shape), slots).all()
     if not ids:
         return []
     which = jobs.c.id.in_(ids)
     # The rows are locked by now, so this update meets all of them.
     connection.execute(statements.claim(which, replica_id, lease_ms, now))
     return connection.execute(select(*_COLUMNS).where(which)).all()
+
+
+# To build these takes longer than to run them, so each shape is built once.
+@lru_cache(maxsize=_SHAPES)
+def _prepared_due(
+    names: tuple[str, ...], backends: frozenset[str | None], offset_ms: int, dialect: str
+) -> CompoundSelect:
+    slots = {name: bindparam(f"slots_{number}", type_=Integer) for number, name in enumerate(names)}
+    return due(slots, backends, dialects.now_ms(offset_ms), dialect)
+
+
+@lru_cache(maxsize=_SHAPES)
+def _prepared_claim(
+    names: tuple[str, ...], backends: frozenset[str | None], offset_ms: int, dialect: str
+) -> Update:
+    replica_id = bindparam("replica_id", type_=jobs.c.claimed_by.type)
+    lease_ms = bindparam("lease_ms", type_=BigInteger)
+    candidates = _prepared_due(names, backends, offset_ms, dialect)
+    return claim_at_once(candidates, replica_id, lease_ms, dialects.now_ms(offset_ms))
 
 
 def claim_at_once(candidates: Select, replica_id: str, lease_ms: int, now: ColumnElement) -> Update:

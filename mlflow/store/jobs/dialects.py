@@ -40,6 +40,10 @@ class now_ms(FunctionElement):
     name = "now_ms"
     inherit_cache = True
 
+    def __init__(self, offset_ms: int = 0) -> None:
+        super().__init__(offset_ms)
+        self.offset_ms = offset_ms
+
 
 @compiles(now_ms, "postgresql")
 def _postgresql_now(element, compiler, **kwargs):

@@ -26,6 +26,7 @@ from mlflow.store.jobs import (
     lease_rows,
     lock_rows,
     periodic_runs,
+    prepared,
     retention,
     schema,
     search,
@@ -52,6 +53,7 @@ from mlflow.store.jobs.values import (
     JobUpdateStatus,
     LockKeyFor,
     RecoveryCandidate,
+    Success,
     Term,
 )
 from mlflow.utils.uri import extract_db_type_from_uri
@@ -63,6 +65,10 @@ CLAIM_LOST = JobUpdateStatus.CLAIM_LOST
 
 _LIST_CHUNK = 100
 _CLAIMS_PER_STATEMENT = 200
+
+
+class _NotAll(Exception):
+    """Undoes a transaction in which some row was not met."""
 
 
 class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
@@ -161,10 +167,13 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
             "discovered_by": term.holder if term else None,
         }
         unless_unfinished = term is not None and lock_key is not None
-        statement = statements.create(values, self._now, term, unless_unfinished)
+        if term is None:
+            inserting = prepared.create((*values,), self.clock_offset_ms), values
+        else:
+            inserting = (statements.create(values, self._now, term, unless_unfinished),)
 
         def insert(connection: Connection) -> Job | None:
-            if connection.execute(statement).rowcount == 1:
+            if connection.execute(*inserting).rowcount == 1:
                 return job_row.to_entity(_read(connection, jobs.c.id == job_id))
             if unless_unfinished and _holds(connection, term, self._now):
                 return None
@@ -302,6 +311,25 @@ class SqlAlchemyJobStore(LegacyVerbs, AbstractJobStore):
             (JobStatus.SUCCEEDED, result),
             move_checkpoint,
         )
+
+    def succeed_all(self, successes: Sequence[Success]) -> bool:
+        if not successes:
+            return True
+        for each in successes:
+            texts.storable_result(each.result, self._text_limit)
+        count, values = len(successes), prepared.success_values(successes)
+
+        def succeed_all(connection: Connection) -> bool:
+            statement = prepared.succeed_all(count, self.clock_offset_ms)
+            if connection.execute(statement, values).rowcount != count:
+                raise _NotAll
+            connection.execute(prepared.release_all(count), values)
+            return True
+
+        try:
+            return self._transactions.write(succeed_all)
+        except _NotAll:
+            return False
 
     def fail(self, claim: Claim, error: str) -> JobUpdateStatus:
         error = texts.repaired(error)

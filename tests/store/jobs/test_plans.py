@@ -18,7 +18,7 @@ from sqlalchemy import BigInteger, String, case, cast, func, literal, literal_co
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import tables
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
-from mlflow.store.jobs.values import Claim, Term
+from mlflow.store.jobs.values import Claim, Success, Term
 from tests.store.jobs.store_factories import claim, lead
 
 CAPPED = 100_000
@@ -39,6 +39,9 @@ VERBS = {
     "T4 renewal": lambda store, term: store.renew(running(), 30),
     "not running": lambda store, term: store.not_running(running()),
     "T5": lambda store, term: store.succeed(running()[0], "1"),
+    "T5 together": lambda store, term: store.succeed_all(
+        [Success(each, "1") for each in running()[4:14]]
+    ),
     "T7": lambda store, term: store.retry(running()[1], "again", 1),
     "T8": lambda store, term: store.cancel_job("row-1100100"),
     "T9 sweep": lambda store, term: store.sweep(term, limit=20),

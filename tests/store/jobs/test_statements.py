@@ -24,6 +24,7 @@ OWNERS = {
     "T3": statements.conflict(CLAIM, "reason", NOW),
     "T4": statements.renew([CLAIM], 30, NOW),
     "T5": statements.succeed(CLAIM, "1", NOW),
+    "T5 together": statements.succeed_all([CLAIM, Claim("other-id", 41)], ["1", "2"], NOW),
     "T6 fail": statements.fail(CLAIM, "error", NOW),
     "T6 time out": statements.time_out(CLAIM, None, NOW),
     "T7": statements.retry(CLAIM, "error", 5, NOW),

@@ -373,6 +373,31 @@ SELECT experiments.experiment_id
 FROM experiments
 WHERE experiments.experiment_id = :experiment_id_1::INTEGER;
 
+-- T5 of two together
+UPDATE jobs
+SET status=:status::INTEGER, result=CASE WHEN (jobs.id = :id_0::VARCHAR) THEN :result_0::VARCHAR
+    WHEN (jobs.id = :id_1::VARCHAR) THEN :result_1::VARCHAR END,
+    last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+WHERE jobs.status IN (1, 6)
+AND (jobs.id = :id_0::VARCHAR
+AND jobs.fence = :fence_0::BIGINT
+OR jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT);
+
+-- T5 of two together
+DELETE
+FROM job_locks
+WHERE job_locks.job_id = :id_0::VARCHAR
+AND (job_locks.fence = :fence_0::BIGINT
+OR job_locks.fence IS NULL)
+OR job_locks.job_id = :id_1::VARCHAR
+AND (job_locks.fence = :fence_1::BIGINT
+OR job_locks.fence IS NULL);
+
 -- T5 that comes too late
 SELECT jobs.status, jobs.fence, jobs.result
 FROM jobs

@@ -21,7 +21,13 @@ from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import claims, statements, tables
 from mlflow.store.jobs.dialects import now_ms
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
-from mlflow.store.jobs.values import CheckpointMove, Claim, ClaimedJob, RecoveryCandidate
+from mlflow.store.jobs.values import (
+    CheckpointMove,
+    Claim,
+    ClaimedJob,
+    RecoveryCandidate,
+    Success,
+)
 from tests.store.jobs.store_factories import (
     change_raw,
     claim,
@@ -126,6 +132,8 @@ def _owner(store) -> Iterator[Verb]:
     yield "T5, and the first checkpoint", lambda: store.succeed(owned.first.claim, "1", _move(1))
     later = claim_one(store)
     yield "T5, and a later checkpoint", lambda: store.succeed(later.claim, "1", _move(2))
+    together = [Success(claim_one(store).claim, each) for each in ("1", "2")]
+    yield "T5 of two together", lambda: store.succeed_all(together)
     yield "T5 that comes too late", lambda: store.succeed(Claim(later.claim.job_id, 0), "1")
     for title, run in _endings(store):
         one = claim_one(store)
