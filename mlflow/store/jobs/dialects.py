@@ -81,6 +81,11 @@ def index_order(
     return then if dialect in ("mysql", "mariadb") else [*constant, *then]
 
 
+def joins_laterally(dialect: str) -> bool:
+    """Whether a subquery may use the columns, also as its limit, of what stands before it."""
+    return dialect == "postgresql"
+
+
 def skipping_locked(statement: Select, table: Table) -> Select:
     """Lock the rows that are read, and pass over those that another transaction has locked."""
     # READCOMMITTEDLOCK: a database with row versions refuses READPAST otherwise, and Azure has them

@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    false,
     func,
     literal_column,
     or_,
@@ -130,7 +131,7 @@ def release_all(claims: Sequence[Claim]) -> Delete:
         )
         for claim in claims
     )
-    return delete(job_locks).where(or_(*held))
+    return delete(job_locks).where(or_(false(), *held))
 
 
 def release_unowned(connection: Connection, job_id: str) -> None:

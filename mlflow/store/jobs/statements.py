@@ -19,6 +19,7 @@ from sqlalchemy import (
     cast,
     delete,
     exists,
+    false,
     insert,
     literal,
     literal_column,
@@ -46,8 +47,9 @@ def in_states(states: Collection[JobStatus]) -> ColumnElement[bool]:
 
 
 def held_by(claims: Iterable[Claim]) -> ColumnElement[bool]:
-    """The row is under one of these fences (I1)."""
-    return or_(*(and_(jobs.c.id == each.job_id, jobs.c.fence == each.fence) for each in claims))
+    """The row is under one of these fences (I1); no row is under none."""
+    held = (and_(jobs.c.id == each.job_id, jobs.c.fence == each.fence) for each in claims)
+    return or_(false(), *held)
 
 
 def change(

@@ -151,7 +151,10 @@ def test_the_ranges_of_a_claim_are_read_from_the_old_end_without_sorting(crowded
     (first, *_) = record(crowded, lambda: claim(crowded, capacity={"job-4": 2, "job-5": 2}))
     plan = explain(crowded, first)
 
-    assert plan.text.count("index_jobs_claim") >= 8, plan
+    # Two backends, each with new rows and retries; PostgreSQL repeats the plan for each type.
+    assert plan.text.count("index_jobs_claim") >= (4 if crowded.db_type == "postgresql" else 8), (
+        plan
+    )
     assert plan.sorts <= 2, plan
 
 
