@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from enum import Enum
 
 from mlflow.server.jobs.backend_call import BackendFailed, backend_call
@@ -117,9 +117,14 @@ class OwnedJobs:
 
     def remove(self, claim: Claim) -> None:
         """Own no more: its work has stopped, and what was to be written is written."""
+        self.remove_all([claim])
+
+    def remove_all(self, claims: Iterable[Claim]) -> None:
+        """`remove`, for several claims at the same moment."""
         with self._lock:
-            if job := self._jobs.pop(claim, None):
-                job.gone.set()
+            for claim in claims:
+                if job := self._jobs.pop(claim, None):
+                    job.gone.set()
             if not self._jobs:
                 self._emptied.set()
 

@@ -11,11 +11,12 @@ is to say of its claim alone. Nobody's trouble is another's.
 
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from mlflow.store.jobs.abstract_store import AbstractJobStore
 from mlflow.store.jobs.errors import InvalidJobField, JobStoreUnavailable
-from mlflow.store.jobs.values import Success
+from mlflow.store.jobs.values import Claim, Success
 
 _MOST_TOGETHER = 32
 # A longer result would make the others wait; it goes alone.
@@ -38,8 +39,17 @@ class _Waiting:
 class SuccessWrites:
     """Joins the successes of many threads into few transactions."""
 
-    def __init__(self, store: AbstractJobStore) -> None:
+    def __init__(
+        self, store: AbstractJobStore, on_written: Callable[[Sequence[Claim]], None]
+    ) -> None:
+        """
+        Args:
+            store: The job store.
+            on_written: Told the claims of a group once it is written, all at once, so that the
+                slots of all of them are free for the next claim.
+        """
         self._store = store
+        self._on_written = on_written
         self._lock = threading.Lock()
         self._is_writing = False
         self._queue: deque[_Waiting] = deque()
@@ -68,6 +78,8 @@ class SuccessWrites:
         written = False
         try:
             written = self._store.succeed_all([each.success for each in group])
+            if written:
+                self._on_written([each.success.claim for each in group])
         except (JobStoreUnavailable, InvalidJobField):
             pass
         finally:

@@ -40,9 +40,13 @@ class Writers:
     """Threads that write one success each."""
 
     def __init__(self, store) -> None:
-        self.writes = SuccessWrites(store)
+        self.freed: list[list[str]] = []
+        self.writes = SuccessWrites(store, self._free)
         self.answers: dict[str, bool | Exception] = {}
         self._threads: list[threading.Thread] = []
+
+    def _free(self, claims) -> None:
+        self.freed.append([each.job_id for each in claims])
 
     def start(self, job_id: str, result: str = "1") -> None:
         def write() -> None:
@@ -98,6 +102,7 @@ def test_successes_that_come_during_a_write_are_the_next_one(store, writers):
     assert store.groups[1:] == [["2", "3", "4"]]
     store.end()
     writers.join()
+    assert writers.freed == store.groups
     assert writers.answers == dict.fromkeys("1234", True)
 
 
@@ -136,6 +141,7 @@ def test_a_group_that_was_not_written_leaves_each_to_its_own_thread(store, write
     store.end(answer)
     writers.join()
     assert writers.answers == {"1": True, "2": False, "3": False}
+    assert writers.freed == [["1"]]
 
 
 def test_an_error_nobody_expects_reaches_one_thread_and_holds_up_none(store, writers):
