@@ -96,7 +96,7 @@ class Lifecycle:
         self._metadata_of = metadata_of
         self._on_end = on_end
         self._threads = JobThreads()
-        self._successes = SuccessWrites(store, owned.remove_all)
+        self._successes = SuccessWrites(store, owned.free_slots)
 
     def start(self, job: ClaimedJob, trust_until: float, submit: bool = True) -> None:
         """Own the claim and run the job on a thread of its own.

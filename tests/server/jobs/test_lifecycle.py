@@ -319,12 +319,15 @@ def test_a_result_is_given_up_when_the_claim_is_lost_meanwhile(
 
 
 def test_jobs_that_end_together_are_each_recorded_and_told(
-    job_store, make_pending, make_lifecycle, owned, executor, ended
+    job_store, make_pending, make_lifecycle, owned, executor, ended, monkeypatch
 ):
     for _ in range(12):
         make_pending()
     batch = job_store.claim_batch("a", {None}, {"sample": 12}, LEASE_SECONDS, lambda *_: None)
-    lifecycle = make_lifecycle()
+    lifecycle, told = make_lifecycle(), threading.Semaphore(0)
+    monkeypatch.setattr(
+        lifecycle, "_on_end", lambda job, written: (ended.append(written), told.release())
+    )
     for job in batch.claimed:
         lifecycle.start(job, trust_until=0.0)
     lost, *kept = (job.claim for job in batch.claimed)
@@ -334,10 +337,31 @@ def test_jobs_that_end_together_are_each_recorded_and_told(
     for job in batch.claimed:
         executor.end(job.claim.job_id, succeeded(f'"{job.claim.job_id}"'))
     assert all(job.gone.wait(PATIENCE_SECONDS) for job in under_way)
+    # The end is told last of all.
+    assert all(told.acquire(timeout=PATIENCE_SECONDS) for _ in batch.claimed)
     assert job_store.get_job(lost.job_id).status is JobStatus.CANCELED
     for claim in kept:
         assert job_store.get_job(claim.job_id).parsed_result == claim.job_id
     assert sum(isinstance(each, Succeed) for each in ended) == len(kept)
+
+
+def test_a_success_that_is_written_takes_no_slot_while_its_end_is_told(
+    job_store, claim_one, make_lifecycle, owned, executor, monkeypatch
+):
+    job, slots_at_remove, remove = claim_one(), [], owned.remove
+
+    def note(claim):
+        slots_at_remove.append(owned.running_by_name()["sample"])
+        remove(claim)
+
+    monkeypatch.setattr(owned, "remove", note)
+    owned_job = OwnedJob(job.claim, job.job_name, executor, trust_until=0.0)
+    owned.add(owned_job)
+    assert owned.running_by_name() == {"sample": 1}
+    executor.end(job.claim.job_id, succeeded())
+    make_lifecycle().run(job, owned_job)
+    assert slots_at_remove == [0]
+    assert owned.all() == []
 
 
 def test_a_success_that_moves_a_checkpoint_is_written_alone(job_store, claim_one, run, monkeypatch):
