@@ -30,12 +30,11 @@ from sqlalchemy import (
     String,
     Update,
     bindparam,
-    column,
+    literal,
     literal_column,
     select,
     true,
     union_all,
-    values,
 )
 from sqlalchemy.engine import Connection
 
@@ -102,7 +101,13 @@ def due(
     types = sorted(capacity.items())
     if dialects.joins_laterally(dialect):
         # One plan for all types: to plan the ranges of each takes longer than to read them.
-        free = values(column("job_name", String), column("slots", Integer), name="free").data(types)
+        # No VALUES: SQLAlchemy would compile the statement anew each time.
+        free = union_all(
+            *(
+                select(literal(name, String).label("job_name"), _slots(slots).label("slots"))
+                for name, slots in types
+            )
+        ).subquery("free")
         # By their text, since a subquery within a subquery would bring its own rows of `free`.
         name, slots = literal_column("free.job_name"), literal_column("free.slots")
         of_type = _of_type(due_ranges(name, slots, backends, now, dialect), slots)
@@ -114,6 +119,10 @@ def due(
             for name, slots in types
         )
     )
+
+
+def _slots(slots) -> ColumnElement[int]:
+    return slots if isinstance(slots, ColumnElement) else literal(slots, Integer)
 
 
 def due_ranges(

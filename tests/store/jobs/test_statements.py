@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
 
-from mlflow.store.jobs import claims, lease_rows, lock_rows, statements, transitions
+from mlflow.store.jobs import claims, lease_rows, lock_rows, prepared, statements, transitions
 from mlflow.store.jobs.dialects import locking, now_ms
 from mlflow.store.jobs.tables import jobs
 from mlflow.store.jobs.values import Claim, RecoveryCandidate, Term
@@ -99,7 +99,7 @@ def test_the_claim_passes_over_rows_that_another_claims_where_several_can(
     assert compiled(candidates, dialect).count(passes_over) == ranges
 
 
-def test_a_claim_of_many_types_is_as_short_as_one_of_few_where_types_are_joined():
+def test_a_claim_of_many_types_has_as_few_ranges_as_one_of_few_where_types_are_joined():
     few, many = (
         compiled(
             claims.due(dict.fromkeys(map(str, range(count)), 1), [None], NOW, "postgresql"),
@@ -108,7 +108,13 @@ def test_a_claim_of_many_types_is_as_short_as_one_of_few_where_types_are_joined(
         for count in (2, 30)
     )
 
-    assert many.count("SELECT") == few.count("SELECT")
+    assert many.count("FOR UPDATE") == few.count("FOR UPDATE") == 2
+
+
+def test_statements_that_are_prepared_are_not_compiled_anew_each_time():
+    shape = (("job", "other"), frozenset({None, "local"}), 0, "postgresql")
+    for statement in (claims._prepared_claim(*shape), prepared.succeed_all(3, 0)):
+        assert statement._generate_cache_key() is not None
 
 
 def test_no_row_is_held_by_no_claim():

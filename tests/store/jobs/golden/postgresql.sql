@@ -1,7 +1,8 @@
 -- T2, two types of job on two backends
 WITH due_rows AS (SELECT of_type.id AS id
-FROM (VALUES (:param_2::VARCHAR, :param_3::INTEGER), (:param_4::VARCHAR, :param_5::INTEGER)) AS free
-    (job_name, slots)
+FROM (SELECT :param_2::VARCHAR AS job_name, :param_3::INTEGER AS slots
+UNION ALL
+SELECT :param_4::VARCHAR AS job_name, :param_5::INTEGER AS slots) AS free
 JOIN LATERAL (SELECT anon_1.id AS id
 FROM (SELECT anon_2.id AS id, anon_2.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
