@@ -62,6 +62,22 @@ MUTANTS = [
     ),
     _store(
         "I1",
+        "a group succeeds as a whole or not at all",
+        "sqlalchemy_store",
+        "rowcount != count:",
+        "rowcount < 0:",
+        test="test_successes.py",
+    ),
+    _runner(
+        "I5",
+        "a success with a checkpoint is not written without it",
+        "lifecycle",
+        " or checkpoint_move(job) or ",
+        " or ",
+        test="test_lifecycle.py",
+    ),
+    _store(
+        "I1",
         "a claim raises the fence",
         "statements",
         "        which,\n        fence=jobs.c.fence + 1,\n",

@@ -1,108 +1,177 @@
-"""Measure one idle replica and the latency of its jobs, for the fork or for stock 3.18.0."""
+"""Measure this framework beside stock MLflow 3.18.0 and other queues, in one run.
+
+Each group takes its contenders in turn, round after round, and prints medians and ranges as a
+table; --json adds every single value. A full run takes hours; --quick shows within minutes that all
+works, with figures that mean nothing.
+"""
 
 import argparse
 import json
 import os
-import subprocess
+import platform
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dev.bench import idle, latency
-from dev.serving import Server, clean_environment
-from dev.testing.databases import start_postgres
-from dev.testing.releases import release_env
+from dev.bench.core import contest as of_core
+from dev.bench.databases import Databases, databases
+from dev.bench.figures import Measured, summary, table
+from dev.bench.growth import contest as of_growth
+from dev.bench.peers import PEERS, PeerEnvironment
+from dev.bench.recovery import contest as of_recovery
+from dev.bench.rounds import progress
+from dev.bench.servers import contest as of_servers
 
-_JOB_ENV = {
-    "_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST": "bench_jobs.first_line",
-    "_MLFLOW_ALLOWED_JOB_NAME_LIST": latency.JOB,
-    "MLFLOW_DISABLE_TELEMETRY": "true",
+KINDS = ("postgresql", "sqlite")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much each group measures."""
+
+    servers: of_servers.Sizes = field(default_factory=of_servers.Sizes)
+    core: of_core.Sizes = field(default_factory=of_core.Sizes)
+    growth: of_growth.Sizes = field(default_factory=of_growth.Sizes)
+
+
+QUICK = Sizes(
+    of_servers.Sizes(
+        latencies=(10, 2), throughput=(20, 2), held=2, settle_seconds=5.0, idle_seconds=5.0
+    ),
+    of_core.Sizes(jobs=100, paced=50, idle_seconds=5),
+    of_growth.Sizes(
+        rows=(1_000, 10_000), workspaces=(1, 100), runners=(1, 2), jobs=100, seconds=1.0
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all groups are given."""
+
+    databases: Databases
+    peers: PeerEnvironment
+    sizes: Sizes
+    rounds: int
+    kinds: tuple[str, ...]
+    only: list[str] | None
+
+
+def measure_servers(run: Run) -> dict[str, Measured]:
+    return {
+        f"Servers on {kind}": of_servers.contest(
+            run.databases, kind, run.sizes.servers, run.rounds, run.only
+        )
+        for kind in run.kinds
+    }
+
+
+def measure_core(run: Run) -> dict[str, Measured]:
+    return {
+        f"Queue core on {kind}": of_core.contest(
+            run.databases, run.peers, kind, run.sizes.core, run.rounds, run.only
+        )
+        for kind in run.kinds
+    }
+
+
+def measure_growth(run: Run) -> dict[str, Measured]:
+    return {
+        f"Growth on {kind}: {title}": measured
+        for kind in run.kinds
+        for title, measured in of_growth.contest(
+            run.databases, kind, run.sizes.growth, run.rounds
+        ).items()
+    }
+
+
+def measure_recovery(run: Run) -> dict[str, Measured]:
+    return {
+        f"Recovery on {kind}": of_recovery.contest(run.databases, kind, run.rounds, run.only)
+        for kind in run.kinds
+        if kind != "sqlite"
+    }
+
+
+GROUPS: dict[str, Callable[[Run], dict[str, Measured]]] = {
+    "servers": measure_servers,
+    "core": measure_core,
+    "growth": measure_growth,
+    "recovery": measure_recovery,
 }
 
 
 def main() -> int:
-    """Prints a table and, on request, writes JSON."""
+    """Prints a table for each group, and writes JSON on request."""
     options = _options()
-    figures = measure(options.stock, options.workers, options.seconds, options.jobs)
-    width = max(map(len, figures))
-    for name, value in figures.items():
-        if not isinstance(value, dict):
-            print(
-                f"{name:<{width}}  {value:.2f}"
-                if isinstance(value, float)
-                else f"{name:<{width}}  {value}"
+    began = time.time()
+    titles: dict[str, Measured] = {}
+    with tempfile.TemporaryDirectory(prefix="mlflow-bench-") as name:
+        peers = PeerEnvironment(options.peers or Path(name) / "peers")
+        with databases(Path(name), durable=not options.no_fsync) as made:
+            run = Run(
+                made,
+                peers,
+                QUICK if options.quick else Sizes(),
+                options.rounds,
+                tuple(options.on),
+                options.only,
             )
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+            for group in options.groups:
+                measured = GROUPS[group](run)
+                titles |= measured
+                for title, figures in measured.items():
+                    print(table(title, figures), flush=True)
+                if options.json:
+                    report = _report(options, began, peers, titles)
+                    options.json.write_text(json.dumps(report, indent=2) + "\n")
+    progress(f"{(time.time() - began) / 60:.0f} minutes")
     return 0
 
 
-def measure(stock: bool, workers: int, seconds: float, jobs: int) -> dict[str, Any]:
-    """Returns the figures by name; the store is a PostgreSQL started for this run.
-
-    Args:
-        stock: Measure MLflow 3.18.0 on Huey instead of the installed fork.
-        workers: Web workers of the server.
-        seconds: How long statements are counted.
-        jobs: How many jobs the median latency is taken of.
-    """
-    env = _environment(stock)
-    with tempfile.TemporaryDirectory(prefix="mlflow-bench-") as name:
-        statements = Path(name) / "statements"
-        statements.mkdir()
-        Path(name).chmod(0o755)
-        with start_postgres(idle.statement_log_options(statements)) as uri:
-            _prepare(uri, env, Path(name))
-            args = ("--workers", str(workers), "--backend-store-uri", uri)
-            server = Server(Path(name) / "server", env=env, args=args)
-            try:
-                answered, succeeded = latency.seconds_to_first_success(server)
-                first_line = latency.median_first_line_seconds(server, jobs)
-                time.sleep(10)
-                counted = idle.statements_during(statements, seconds)
-                return {
-                    "measured": "stock 3.18.0 on Huey" if stock else "fork",
-                    "web workers": workers,
-                    "idle processes": len(server.processes()),
-                    "idle memory, PSS MiB": idle.memory_mib(server),
-                    "idle statements per second": counted.total() / seconds,
-                    "start to answer, s": answered,
-                    "start to first job's success, s": succeeded,
-                    "POST to first line, median s": first_line,
-                    "idle statements": dict(counted.most_common()),
-                }
-            finally:
-                server.stop()
-
-
-def _environment(stock: bool) -> dict[str, str]:
-    own = str(Path(__file__).parent)
-    if not stock:
-        return _JOB_ENV | {"PYTHONPATH": own}
-    released = release_env("3.18.0")
-    return _JOB_ENV | {"PYTHONPATH": os.pathsep.join([released["PYTHONPATH"], own])}
-
-
-def _prepare(uri: str, env: dict[str, str], directory: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "mlflow", "db", "upgrade", uri],
-        env=clean_environment(env),
-        cwd=directory,
-        check=True,
-        capture_output=True,
-    )
+def _report(
+    options: argparse.Namespace, began: float, peers: PeerEnvironment, titles: dict[str, Measured]
+) -> dict[str, Any]:
+    return {
+        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "load at the end": os.getloadavg(),
+        "quick": options.quick,
+        "fsync": not options.no_fsync,
+        "peers": peers.versions(PEERS.values()),
+        "groups": {title: summary(measured) for title, measured in titles.items()},
+    }
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="dev/measure", description=__doc__)
-    parser.add_argument("--stock", action="store_true", help="measure stock MLflow 3.18.0")
-    parser.add_argument("--workers", type=int, default=1, help="web workers (1)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="count statements so long (60)")
-    parser.add_argument("--jobs", type=int, default=7, help="jobs for the median latency (7)")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    return parser.parse_args()
+    parser = argparse.ArgumentParser(
+        prog="dev/measure",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"{', '.join(GROUPS)}; all unless given"
+    )
+    parser.add_argument("--on", nargs="+", choices=KINDS, default=[*KINDS], help="databases (both)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these contenders alone")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (3)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
+    parser.add_argument("--json", type=Path, help="also write all values to this file")
+    parser.add_argument("--peers", type=Path, help="keep the environment of the peers here")
+    parser.add_argument(
+        "--no-fsync", action="store_true", help="let PostgreSQL lose data at a power failure"
+    )
+    options = parser.parse_args()
+    unknown = [each for each in options.groups if each not in GROUPS]
+    if unknown:
+        parser.error(f"there is no group {unknown[0]!r}")
+    options.groups = options.groups or [*GROUPS]
+    return options
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One claimed job: give it to its backend, wait, record what became of it (T5, T6, T7, T10).
 
-Each job has a thread of its own, since an executor's wait blocks. Whatever happens there, the row
+Each job has a thread for itself, since an executor's wait blocks. Whatever happens there, the row
 ends in one of five ways: the transition that the result asks for; the one that a remote workload
 has reported by then; the confirmation of a cancellation; T10, when nobody here knows how the work
 ended; or nothing at all, when the claim is lost (I1).
@@ -21,12 +21,14 @@ from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.errors import SealedEnvironmentUnreadable
 from mlflow.server.jobs.executor import JobExecutionContext, JobResult
 from mlflow.server.jobs.functions import JobFunctionMetadata
+from mlflow.server.jobs.job_threads import JobThreads
 from mlflow.server.jobs.outcome import Fail, Outcome, Retry, RetryPolicy, Succeed, TimeOut, decide
 from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
 from mlflow.server.jobs.sealed_environment import open_sealed
+from mlflow.server.jobs.success_writes import SuccessWrites
 from mlflow.store.jobs.abstract_store import AbstractJobStore
 from mlflow.store.jobs.errors import InvalidJobField, JobStoreUnavailable
-from mlflow.store.jobs.values import CheckpointMove, Claim, ClaimedJob, JobUpdateStatus
+from mlflow.store.jobs.values import CheckpointMove, Claim, ClaimedJob, JobUpdateStatus, Success
 from mlflow.utils.mlflow_tags import (
     MLFLOW_LATEST_ONLINE_SCORING_SESSION_CHECKPOINT,
     MLFLOW_LATEST_ONLINE_SCORING_TRACE_CHECKPOINT,
@@ -105,6 +107,8 @@ class Lifecycle:
         self._surroundings = surroundings
         self._metadata_of = metadata_of
         self._on_end = on_end
+        self._threads = JobThreads()
+        self._successes = SuccessWrites(store, owned.free_slots)
 
     def start(self, job: ClaimedJob, trust_until: float, submit: bool = True) -> None:
         """Own the claim and run the job on a thread of its own.
@@ -119,14 +123,9 @@ class Lifecycle:
         """
         owned = OwnedJob(job.claim, job.job_name, self._backends[job.backend], trust_until)
         self._owned.add(owned)
-        thread = threading.Thread(
-            target=self.run,
-            args=(job, owned, submit),
-            name=f"mlflow-job-{job.claim.job_id}",
-            daemon=True,
-        )
+        name = f"mlflow-job-{job.claim.job_id}"
         try:
-            thread.start()
+            self._threads.run(name, lambda: self.run(job, owned, submit))
         except RuntimeError:
             self._owned.remove(job.claim)
             raise
@@ -263,6 +262,8 @@ class Lifecycle:
             lost = owned.end is not End.ABANDONED
             self._persist(owned, lambda: self._store.abandon([job.claim], lost=lost))
             return None
+        if self._is_written_with_others(job, owned, outcome):
+            return outcome
         try:
             status = self._persist(owned, lambda: self._write(job, outcome))
         except InvalidJobField as e:
@@ -273,6 +274,12 @@ class Lifecycle:
         # Changes nothing unless the row was canceled under this very fence.
         self._persist(owned, lambda: self._store.confirm_canceled(job.claim))
         return None
+
+    def _is_written_with_others(self, job: ClaimedJob, owned: OwnedJob, outcome: Outcome) -> bool:
+        # I5: a checkpoint moves in the transaction of its own job's success.
+        if not isinstance(outcome, Succeed) or checkpoint_move(job) or owned.end is End.LOST:
+            return False
+        return self._successes.write(Success(job.claim, outcome.result))
 
     def _write(self, job: ClaimedJob, outcome: Outcome) -> JobUpdateStatus:
         match outcome:

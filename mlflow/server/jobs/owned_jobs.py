@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from enum import Enum
 
 from mlflow.server.jobs.backend_call import BackendFailed, backend_call
@@ -53,6 +53,8 @@ class OwnedJob:
         self.trust_until = trust_until
         # Set once the work is over: the answer to the write then tells what became of the row.
         self.recording = False
+        # Until its result is written.
+        self.takes_slot = True
         self.gone = threading.Event()
         self.executor = executor
         self._lock = threading.Lock()
@@ -130,6 +132,13 @@ class OwnedJobs:
             if not self._jobs:
                 self._emptied.set()
 
+    def free_slots(self, claims: Iterable[Claim]) -> None:
+        """The results of these are written; what is left to do for them takes no slot."""
+        with self._lock:
+            for claim in claims:
+                if job := self._jobs.get(claim):
+                    job.takes_slot = False
+
     def get(self, claim: Claim) -> OwnedJob | None:
         """The owned job of this claim, if it still is one."""
         with self._lock:
@@ -154,7 +163,7 @@ class OwnedJobs:
 
     def running_by_name(self) -> Counter[str]:
         """How many slots of each job type are taken."""
-        return Counter(job.job_name for job in self.all())
+        return Counter(job.job_name for job in self.all() if job.takes_slot)
 
     def trust(self, claims: Collection[Claim], until: float) -> None:
         """These claims have been renewed: they are ours until this monotonic instant."""

@@ -26,6 +26,7 @@ from mlflow.store.jobs.values import (
     Owner,
     RecoveryCandidate,
     ScoredExperiment,
+    Success,
     Term,
     TokenHolder,
     TokenJob,
@@ -198,6 +199,18 @@ class AbstractJobStore(ABC):
             ResultTooLarge: More than the database takes in one statement.
             InvalidJobField: A result with NaN, an infinity, NUL or a lone surrogate.
         """
+
+    def succeed_all(self, successes: Sequence[Success]) -> bool:
+        """T5 of several claims in one transaction, or of none of them.
+
+        Returns:
+            True: every one of them is APPLIED. False: not all of them would have been, and nothing
+            has changed; `succeed` then tells what there is to say of each.
+
+        Raises:
+            ResultTooLarge, InvalidJobField: As `succeed`; nothing has changed.
+        """
+        return False
 
     @abstractmethod
     def fail(self, owner: Owner, error: str) -> JobUpdateStatus:

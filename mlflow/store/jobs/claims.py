@@ -3,7 +3,9 @@
 The difficult query. For every job type with free capacity and every backend served here, two index
 ranges are read from their oldest end: rows that were never retried, and rows whose retry is due.
 Each stops at the capacity of the type, so that neither the number of rows, nor the rows of a type
-at its capacity, nor those of a backend that is served elsewhere, are ever looked at. The ranges of
+at its capacity, nor those of a backend that is served elsewhere, are ever looked at. Where the
+database can, the types are rows that the ranges are joined to, so that the statement and its plan
+are as short for thirty types as for one. The ranges of
 a type are merged by due time and cut to its capacity: no type takes another's slots, and no retried
 row waits behind a stream of new ones. Rows that another runner is claiming at this moment are
 passed over, not waited for.
@@ -15,15 +17,33 @@ for each other in a circle.
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Update, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Integer,
+    Row,
+    Select,
+    String,
+    Update,
+    bindparam,
+    literal,
+    literal_column,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.engine import Connection
 
 from mlflow.store.jobs import dialects, job_tokens, lock_rows, statements
 from mlflow.store.jobs.tables import jobs
 from mlflow.store.jobs.transitions import CLAIM
 from mlflow.store.jobs.values import Claim, ClaimBatch, ClaimedJob, LockKeyFor
+
+_SHAPES = 128
 
 _COLUMNS = [
     jobs.c.id,
@@ -58,12 +78,7 @@ def claim_batch(
     free = {name: slots for name, slots in capacity.items() if slots > 0}
     if not free or not backends:
         return ClaimBatch([], [])
-    rows = sorted(
-        _claim(
-            connection, due(free, backends, now, connection.dialect.name), replica_id, lease_ms, now
-        ),
-        key=_age,
-    )
+    rows = sorted(_claim(connection, free, backends, replica_id, lease_ms, now), key=_age)
     jobs_in_order = [job for row in rows if (job := _readable(connection, row, lock_key_for, now))]
     canceled = set()
     for job in sorted((each for each in jobs_in_order if each.lock_key), key=_lock_order):
@@ -83,14 +98,33 @@ def claim_batch(
 
 def due(
     capacity: Mapping[str, int], backends: Collection[str | None], now: ColumnElement, dialect: str
-) -> Select:
+) -> Select | CompoundSelect:
     """The ids of the oldest due rows of every job type, as many as each has slots."""
+    types = sorted(capacity.items())
+    if dialects.joins_laterally(dialect):
+        # One plan for all types: to plan the ranges of each takes longer than to read them.
+        # No VALUES: SQLAlchemy would compile the statement anew each time.
+        free = union_all(
+            *(
+                select(literal(name, String).label("job_name"), _slots(slots).label("slots"))
+                for name, slots in types
+            )
+        ).subquery("free")
+        # By their text, since a subquery within a subquery would bring its own rows of `free`.
+        name, slots = literal_column("free.job_name"), literal_column("free.slots")
+        of_type = _of_type(due_ranges(name, slots, backends, now, dialect), slots)
+        of_type = of_type.lateral("of_type")
+        return select(of_type.c.id).select_from(free.join(of_type, true()))
     return union_all(
         *(
-            select(_of_type(due_ranges(name, slots, backends, now, dialect), slots).c.id)
-            for name, slots in sorted(capacity.items())
+            select(_of_type(due_ranges(name, slots, backends, now, dialect), slots).subquery().c.id)
+            for name, slots in types
         )
     )
+
+
+def _slots(slots) -> ColumnElement[int]:
+    return slots if isinstance(slots, ColumnElement) else literal(slots, Integer)
 
 
 def due_ranges(
@@ -148,24 +182,51 @@ def anything_due(
     return select(found.c.id).limit(1)
 
 
-def _of_type(ranges: list[Select], slots: int):
+def _of_type(ranges: list[Select], slots) -> Select:
     each_oldest = [each.subquery() for each in ranges]
     merged = union_all(*(select(each.c.id, each.c.due_at) for each in each_oldest)).subquery()
-    return select(merged.c.id).order_by(merged.c.due_at, merged.c.id).limit(slots).subquery()
+    return select(merged.c.id).order_by(merged.c.due_at, merged.c.id).limit(slots)
 
 
 def _claim(
-    connection: Connection, candidates, replica_id: str, lease_ms: int, now: ColumnElement
+    connection: Connection,
+    capacity: Mapping[str, int],
+    backends: Collection[str | None],
+    replica_id: str,
+    lease_ms: int,
+    now: dialects.now_ms,
 ) -> list[Row]:
+    shape = (*sorted(capacity),), frozenset(backends), now.offset_ms, connection.dialect.name
+    slots = {f"slots_{number}": capacity[name] for number, name in enumerate(shape[0])}
     if dialects.updates_return_rows(connection):
-        return connection.execute(claim_at_once(candidates, replica_id, lease_ms, now)).all()
-    ids = connection.scalars(candidates).all()
+        values = {"replica_id": replica_id, "lease_ms": lease_ms, **slots}
+        return connection.execute(_prepared_claim(*shape), values).all()
+    ids = connection.scalars(_prepared_due(*shape), slots).all()
     if not ids:
         return []
     which = jobs.c.id.in_(ids)
     # The rows are locked by now, so this update meets all of them.
     connection.execute(statements.claim(which, replica_id, lease_ms, now))
     return connection.execute(select(*_COLUMNS).where(which)).all()
+
+
+# To build these takes longer than to run them, so each shape is built once.
+@lru_cache(maxsize=_SHAPES)
+def _prepared_due(
+    names: tuple[str, ...], backends: frozenset[str | None], offset_ms: int, dialect: str
+) -> CompoundSelect:
+    slots = {name: bindparam(f"slots_{number}", type_=Integer) for number, name in enumerate(names)}
+    return due(slots, backends, dialects.now_ms(offset_ms), dialect)
+
+
+@lru_cache(maxsize=_SHAPES)
+def _prepared_claim(
+    names: tuple[str, ...], backends: frozenset[str | None], offset_ms: int, dialect: str
+) -> Update:
+    replica_id = bindparam("replica_id", type_=jobs.c.claimed_by.type)
+    lease_ms = bindparam("lease_ms", type_=BigInteger)
+    candidates = _prepared_due(names, backends, offset_ms, dialect)
+    return claim_at_once(candidates, replica_id, lease_ms, dialects.now_ms(offset_ms))
 
 
 def claim_at_once(candidates: Select, replica_id: str, lease_ms: int, now: ColumnElement) -> Update:

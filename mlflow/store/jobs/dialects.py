@@ -48,6 +48,10 @@ class now_ms(FunctionElement):
     name = "now_ms"
     inherit_cache = True
 
+    def __init__(self, offset_ms: int = 0) -> None:
+        super().__init__(offset_ms)
+        self.offset_ms = offset_ms
+
 
 @compiles(now_ms, "postgresql")
 def _postgresql_now(element, compiler, **kwargs):
@@ -83,6 +87,11 @@ def index_order(
     by another index, unless it is named. MariaDB sorts if it is.
     """
     return then if dialect in ("mysql", "mariadb") else [*constant, *then]
+
+
+def joins_laterally(dialect: str) -> bool:
+    """Whether a subquery may use the columns, also as its limit, of what stands before it."""
+    return dialect == "postgresql"
 
 
 def skipping_locked(statement: Select, table: Table) -> Select:
@@ -200,8 +209,10 @@ def _switches_silently(engine: Engine) -> bool:
 def begin(connection: Connection) -> None:
     """Begin a transaction that will write."""
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MS}")
-        connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+        # By the driver itself: SQLAlchemy's share of these would be a fifth of a small transaction.
+        driver = connection.connection.driver_connection
+        driver.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MS}")
+        driver.execute("PRAGMA foreign_keys = ON")
         # Taken at once: a reader that turns writer later would fail instead of waiting.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 

@@ -9,12 +9,15 @@ took it longer ago than 115% of its timeout. Any other lock may be taken over. W
 that overrun is ended in the same transaction, so that it can write nothing any more.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import (
     ColumnElement,
     Delete,
     and_,
     delete,
     exists,
+    false,
     func,
     literal_column,
     or_,
@@ -117,12 +120,18 @@ def release_one(lock: JobLock) -> Delete:
 
 def release(connection: Connection, claim: Claim) -> None:
     """Give back what this claim holds; a lock that has passed to another stays."""
-    connection.execute(
-        delete(job_locks).where(
-            _locks.job_id == claim.job_id,
-            or_(_locks.fence == claim.fence, _locks.fence.is_(None)),
+    connection.execute(release_all([claim]))
+
+
+def release_all(claims: Sequence[Claim]) -> Delete:
+    """Give back what each of these claims holds."""
+    held = (
+        and_(
+            _locks.job_id == claim.job_id, or_(_locks.fence == claim.fence, _locks.fence.is_(None))
         )
+        for claim in claims
     )
+    return delete(job_locks).where(or_(false(), *held))
 
 
 def release_unowned(connection: Connection, job_id: str) -> None:

@@ -30,6 +30,7 @@ from mlflow.store.jobs import (
     lock_rows,
     numbers,
     periodic_runs,
+    prepared,
     retention,
     schema,
     search,
@@ -59,6 +60,7 @@ from mlflow.store.jobs.values import (
     Outlook,
     Owner,
     RecoveryCandidate,
+    Success,
     Term,
     TokenHolder,
     TokenJob,
@@ -74,6 +76,10 @@ T = TypeVar("T")
 
 _LIST_CHUNK = 100
 _CLAIMS_PER_STATEMENT = 200
+
+
+class _NotAll(Exception):
+    """Undoes a transaction in which some row was not met."""
 
 
 class SqlAlchemyJobStore(DiscoveryVerbs, LegacyVerbs, AbstractJobStore):
@@ -177,10 +183,13 @@ class SqlAlchemyJobStore(DiscoveryVerbs, LegacyVerbs, AbstractJobStore):
             "discovered_by": term.holder if term else None,
         }
         unless_unfinished = term is not None and lock_key is not None
-        statement = statements.create(values, self._now, term, unless_unfinished)
+        if term is None:
+            inserting = prepared.create((*values,), self.clock_offset_ms), values
+        else:
+            inserting = (statements.create(values, self._now, term, unless_unfinished),)
 
         def insert(connection: Connection) -> Job | None:
-            if connection.execute(statement).rowcount == 1:
+            if connection.execute(*inserting).rowcount == 1:
                 return job_row.to_entity(_read(connection, jobs.c.id == job_id))
             if unless_unfinished and lease_rows.is_held(connection, term, self._now):
                 return None
@@ -330,6 +339,25 @@ class SqlAlchemyJobStore(DiscoveryVerbs, LegacyVerbs, AbstractJobStore):
             (JobStatus.SUCCEEDED, result),
             move_checkpoint,
         )
+
+    def succeed_all(self, successes: Sequence[Success]) -> bool:
+        if not successes:
+            return True
+        for each in successes:
+            texts.storable_result(each.result, self._text_limit)
+        count, values = len(successes), prepared.success_values(successes)
+
+        def succeed_all(connection: Connection) -> bool:
+            statement = prepared.succeed_all(count, self.clock_offset_ms)
+            if connection.execute(statement, values).rowcount != count:
+                raise _NotAll
+            connection.execute(prepared.release_all(count), values)
+            return True
+
+        try:
+            return self._transactions.write(succeed_all)
+        except _NotAll:
+            return False
 
     def fail(self, owner: Owner, error: str) -> JobUpdateStatus:
         error = texts.repaired(error)

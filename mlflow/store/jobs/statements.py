@@ -19,6 +19,7 @@ from sqlalchemy import (
     cast,
     delete,
     exists,
+    false,
     func,
     insert,
     literal,
@@ -47,8 +48,9 @@ def in_states(states: Collection[JobStatus]) -> ColumnElement[bool]:
 
 
 def held_by(claims: Iterable[Claim]) -> ColumnElement[bool]:
-    """The row is under one of these fences (I1)."""
-    return or_(*(and_(jobs.c.id == each.job_id, jobs.c.fence == each.fence) for each in claims))
+    """The row is under one of these fences (I1); no row is under none."""
+    held = (and_(jobs.c.id == each.job_id, jobs.c.fence == each.fence) for each in claims)
+    return or_(false(), *held)
 
 
 def shown_by(holder: TokenHolder) -> ColumnElement[bool]:
@@ -166,6 +168,17 @@ def renew(claims: Sequence[Claim], lease_ms: int, now: ColumnElement) -> Update:
 def succeed(owner: Owner, result: str | None, now: ColumnElement) -> Update:
     """T5."""
     return change(transitions.SUCCEED, now, owned_by(owner), result=result, finished_at=now)
+
+
+def succeed_all(claims: Sequence[Claim], results: Sequence[Any], now: ColumnElement) -> Update:
+    """T5 of several rows. Each is met under its own fence only, and is given its own result."""
+    own = case(
+        *(
+            (jobs.c.id == claim.job_id, result)
+            for claim, result in zip(claims, results, strict=True)
+        )
+    )
+    return change(transitions.SUCCEED, now, held_by(claims), result=own, finished_at=now)
 
 
 def fail(owner: Owner, error: str | None, now: ColumnElement) -> Update:

@@ -192,6 +192,14 @@ class ScoredExperiment:
 
 
 @dataclass(frozen=True)
+class Success:
+    """The JSON text with which the job of a claim succeeds."""
+
+    claim: Claim
+    result: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
 class RecoveryCandidate:
     """A NEEDS_RECOVERY row, as it was when it was read.
 

@@ -296,9 +296,11 @@ def test_a_result_waits_until_the_database_takes_it(job_store, claim_one, run, m
             raise JobStoreUnavailable("away")
         return succeed(*args)
 
+    monkeypatch.setattr(job_store, "succeed_all", unavailable)
     monkeypatch.setattr(job_store, "succeed", unavailable)
     job = claim_one()
     run(job, succeeded())
+    assert refusals == []
     assert job_store.get_job(job.claim.job_id).status is JobStatus.SUCCEEDED
 
 
@@ -313,10 +315,75 @@ def test_a_result_is_given_up_when_the_claim_is_lost_meanwhile(
         owned_jobs[0].stop(End.LOST)
         raise JobStoreUnavailable("away")
 
+    monkeypatch.setattr(job_store, "succeed_all", unavailable)
     monkeypatch.setattr(job_store, "succeed", unavailable)
     job = claim_one()
     run(job, succeeded(), before=owned_jobs.append)
     assert job_store.get_job(job.claim.job_id).status is JobStatus.RUNNING
+
+
+def test_jobs_that_end_together_are_each_recorded_and_told(
+    job_store, make_pending, make_lifecycle, owned, executor, ended, monkeypatch
+):
+    for _ in range(12):
+        make_pending()
+    batch = job_store.claim_batch("a", {None}, {"sample": 12}, LEASE_SECONDS, lambda *_: None)
+    lifecycle, told = make_lifecycle(), threading.Semaphore(0)
+    monkeypatch.setattr(
+        lifecycle, "_on_end", lambda job, written: (ended.append(written), told.release())
+    )
+    for job in batch.claimed:
+        lifecycle.start(job, trust_until=0.0)
+    lost, *kept = (job.claim for job in batch.claimed)
+    assert executor.await_submissions(12)
+    job_store.cancel_job(lost.job_id)
+    under_way = owned.all()
+    for job in batch.claimed:
+        executor.end(job.claim.job_id, succeeded(f'"{job.claim.job_id}"'))
+    assert all(job.gone.wait(PATIENCE_SECONDS) for job in under_way)
+    # The end is told last of all.
+    assert all(told.acquire(timeout=PATIENCE_SECONDS) for _ in batch.claimed)
+    assert job_store.get_job(lost.job_id).status is JobStatus.CANCELED
+    for claim in kept:
+        assert job_store.get_job(claim.job_id).parsed_result == claim.job_id
+    assert sum(isinstance(each, Succeed) for each in ended) == len(kept)
+
+
+def test_a_success_that_is_written_takes_no_slot_while_its_end_is_told(
+    job_store, claim_one, make_lifecycle, owned, executor, monkeypatch
+):
+    job, slots_at_remove, remove = claim_one(), [], owned.remove
+
+    def note(claim):
+        slots_at_remove.append(owned.running_by_name()["sample"])
+        remove(claim)
+
+    monkeypatch.setattr(owned, "remove", note)
+    owned_job = OwnedJob(job.claim, job.job_name, executor, trust_until=0.0)
+    owned.add(owned_job)
+    assert owned.running_by_name() == {"sample": 1}
+    executor.end(job.claim.job_id, succeeded())
+    make_lifecycle().run(job, owned_job)
+    assert slots_at_remove == [0]
+    assert owned.all() == []
+
+
+def test_a_success_that_moves_a_checkpoint_is_written_alone(job_store, claim_one, run, monkeypatch):
+    monkeypatch.setitem(
+        FUNCTIONS,
+        "run_online_trace_scorer",
+        JobFunctionMetadata("run_online_trace_scorer", "jobs.score", 1),
+    )
+    moved, succeed = [], job_store.succeed
+
+    def note(claim, result, checkpoint):
+        moved.append(checkpoint)
+        return succeed(claim, result, checkpoint)
+
+    monkeypatch.setattr(job_store, "succeed", note)
+    params = {"experiment_id": "7", "next_checkpoint": MOVE}
+    run(claim_one("run_online_trace_scorer", params=params), succeeded())
+    assert moved == [CheckpointMove("7", TRACE_TAG, MOVE["value"])]
 
 
 def test_a_job_that_came_back_waits_for_the_work_of_its_lost_claim(

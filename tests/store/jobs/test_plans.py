@@ -18,7 +18,7 @@ from sqlalchemy import BigInteger, String, case, cast, func, literal, literal_co
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import tables
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
-from mlflow.store.jobs.values import Claim, Term, TokenHolder
+from mlflow.store.jobs.values import Claim, Success, Term, TokenHolder
 from tests.store.jobs.store_factories import claim, lead
 
 CAPPED = 100_000
@@ -48,6 +48,9 @@ VERBS = {
     "job of a token": lambda store, term: store.job_of_token(remote()),
     "T5 by token": lambda store, term: store.succeed(remote(), "1"),
     "progress by token": lambda store, term: store.report_progress(remote(), "half"),
+    "T5 together": lambda store, term: store.succeed_all(
+        [Success(each, "1") for each in running()[4:14]]
+    ),
     "T7": lambda store, term: store.retry(running()[1], "again", 1),
     "T8": lambda store, term: store.cancel_job("row-1100100"),
     "lead": lambda store, term: store.lead(term, HOUR),
@@ -191,7 +194,10 @@ def test_the_ranges_of_a_claim_are_read_from_the_old_end_without_sorting(crowded
     (first, *_) = record(crowded, lambda: claim(crowded, capacity={"job-4": 2, "job-5": 2}))
     plan = explain(crowded, first)
 
-    assert plan.text.count("index_jobs_claim") >= 8, plan
+    # Two backends, each with new rows and retries; PostgreSQL repeats the plan for each type.
+    assert plan.text.count("index_jobs_claim") >= (4 if crowded.db_type == "postgresql" else 8), (
+        plan
+    )
     assert plan.sorts <= 2, plan
 
 

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
 
-from mlflow.store.jobs import claims, lease_rows, statements, transitions
+from mlflow.store.jobs import claims, lease_rows, lock_rows, prepared, statements, transitions
 from mlflow.store.jobs.dialects import locking, now_ms
 from mlflow.store.jobs.tables import jobs
 from mlflow.store.jobs.values import Claim, RecoveryCandidate, Term
@@ -24,6 +24,7 @@ OWNERS = {
     "T3": statements.conflict(CLAIM, "reason", NOW),
     "T4": statements.renew([CLAIM], 30, NOW),
     "T5": statements.succeed(CLAIM, "1", NOW),
+    "T5 together": statements.succeed_all([CLAIM, Claim("other-id", 41)], ["1", "2"], NOW),
     "T6 fail": statements.fail(CLAIM, "error", NOW),
     "T6 time out": statements.time_out(CLAIM, None, NOW),
     "T7": statements.retry(CLAIM, "error", 5, NOW),
@@ -83,18 +84,44 @@ def test_every_write_of_a_leader_names_its_term(name, dialect):
 
 
 @pytest.mark.parametrize(
-    ("dialect", "passes_over"),
+    ("dialect", "passes_over", "ranges"),
     [
-        ("postgresql", "FOR UPDATE SKIP LOCKED"),
-        ("mysql", "FOR UPDATE SKIP LOCKED"),
-        ("mssql", "READPAST"),
-        ("sqlite", "ORDER BY jobs.executor_backend, jobs.job_name"),
+        # Those of all types are one.
+        ("postgresql", "FOR UPDATE SKIP LOCKED", 4),
+        ("mysql", "FOR UPDATE SKIP LOCKED", 8),
+        ("mssql", "READPAST", 8),
+        ("sqlite", "ORDER BY jobs.executor_backend, jobs.job_name", 8),
     ],
 )
-def test_the_claim_passes_over_rows_that_another_claims_where_several_can(dialect, passes_over):
+def test_the_claim_passes_over_rows_that_another_claims_where_several_can(
+    dialect, passes_over, ranges
+):
     candidates = claims.due({"job": 1, "other": 2}, [None, "local"], NOW, dialect)
 
-    assert compiled(candidates, dialect).count(passes_over) == 8
+    assert compiled(candidates, dialect).count(passes_over) == ranges
+
+
+def test_a_claim_of_many_types_has_as_few_ranges_as_one_of_few_where_types_are_joined():
+    few, many = (
+        compiled(
+            claims.due(dict.fromkeys(map(str, range(count)), 1), [None], NOW, "postgresql"),
+            "postgresql",
+        )
+        for count in (2, 30)
+    )
+
+    assert many.count("FOR UPDATE") == few.count("FOR UPDATE") == 2
+
+
+def test_statements_that_are_prepared_are_not_compiled_anew_each_time():
+    shape = (("job", "other"), frozenset({None, "local"}), 0, "postgresql")
+    for statement in (claims._prepared_claim(*shape), prepared.succeed_all(3, 0)):
+        assert statement._generate_cache_key() is not None
+
+
+def test_no_row_is_held_by_no_claim():
+    assert compiled(statements.renew([], 30, NOW), "postgresql").endswith("AND false")
+    assert compiled(lock_rows.release_all([]), "postgresql").endswith("WHERE false")
 
 
 def test_states_are_literal_so_that_partial_indexes_serve():

@@ -558,6 +558,30 @@ SELECT experiments.experiment_id
 FROM experiments
 WHERE experiments.experiment_id = :experiment_id_1;
 
+-- T5 of two together
+UPDATE jobs
+SET status=:status, result=CASE WHEN (jobs.id = :id_0) THEN :result_0 WHEN (jobs.id = :id_1) THEN
+    :result_1 END, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
+    :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL, progress_updated_at=NULL,
+    token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
+    finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
+    sealed_environment=NULL
+WHERE jobs.status IN (1, 6)
+AND (jobs.id = :id_0
+AND jobs.fence = :fence_0
+OR jobs.id = :id_1
+AND jobs.fence = :fence_1);
+
+-- T5 of two together
+DELETE
+FROM job_locks
+WHERE job_locks.job_id = :id_0
+AND (job_locks.fence = :fence_0
+OR job_locks.fence IS NULL)
+OR job_locks.job_id = :id_1
+AND (job_locks.fence = :fence_1
+OR job_locks.fence IS NULL);
+
 -- T5 that comes too late
 -- T5 by token, again
 -- T13 of a backend that nobody has

@@ -1,103 +1,56 @@
 -- T2, two types of job on two backends
-WITH due_rows AS (SELECT anon_1.id AS id
-FROM (SELECT anon_2.id AS id
-FROM (SELECT anon_3.id AS id, anon_3.due_at AS due_at
+WITH due_rows AS (SELECT of_type.id AS id
+FROM (SELECT :param_2::VARCHAR AS job_name, :param_3::INTEGER AS slots
+UNION ALL
+SELECT :param_4::VARCHAR AS job_name, :param_5::INTEGER AS slots) AS free
+JOIN LATERAL (SELECT anon_1.id AS id
+FROM (SELECT anon_2.id AS id, anon_2.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
 WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_1::VARCHAR
+AND jobs.job_name = free.job_name
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_2::INTEGER
+LIMIT free.slots
+FOR UPDATE SKIP LOCKED) AS anon_2
+UNION ALL
+SELECT anon_3.id AS id, anon_3.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = free.job_name
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT free.slots
 FOR UPDATE SKIP LOCKED) AS anon_3
 UNION ALL
 SELECT anon_4.id AS id, anon_4.due_at AS due_at
-FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
 WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_1::VARCHAR
-AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+AND jobs.job_name = free.job_name
+AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_3::INTEGER
+LIMIT free.slots
 FOR UPDATE SKIP LOCKED) AS anon_4
 UNION ALL
 SELECT anon_5.id AS id, anon_5.due_at AS due_at
-FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_1::VARCHAR
-AND jobs.job_name = :job_name_2::VARCHAR
-AND jobs.next_attempt_at IS NULL
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_4::INTEGER
-FOR UPDATE SKIP LOCKED) AS anon_5
-UNION ALL
-SELECT anon_6.id AS id, anon_6.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_1::VARCHAR
-AND jobs.job_name = :job_name_2::VARCHAR
+AND jobs.job_name = free.job_name
 AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_5::INTEGER
-FOR UPDATE SKIP LOCKED) AS anon_6) AS anon_2
-ORDER BY anon_2.due_at, anon_2.id
-LIMIT :param_6::INTEGER) AS anon_1
-UNION ALL
-SELECT anon_7.id AS id
-FROM (SELECT anon_8.id AS id
-FROM (SELECT anon_9.id AS id, anon_9.due_at AS due_at
-FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_3::VARCHAR
-AND jobs.next_attempt_at IS NULL
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_7::INTEGER
-FOR UPDATE SKIP LOCKED) AS anon_9
-UNION ALL
-SELECT anon_10.id AS id, anon_10.due_at AS due_at
-FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_3::VARCHAR
-AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_8::INTEGER
-FOR UPDATE SKIP LOCKED) AS anon_10
-UNION ALL
-SELECT anon_11.id AS id, anon_11.due_at AS due_at
-FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_2::VARCHAR
-AND jobs.job_name = :job_name_4::VARCHAR
-AND jobs.next_attempt_at IS NULL
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_9::INTEGER
-FOR UPDATE SKIP LOCKED) AS anon_11
-UNION ALL
-SELECT anon_12.id AS id, anon_12.due_at AS due_at
-FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_2::VARCHAR
-AND jobs.job_name = :job_name_4::VARCHAR
-AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_10::INTEGER
-FOR UPDATE SKIP LOCKED) AS anon_12) AS anon_8
-ORDER BY anon_8.due_at, anon_8.id
-LIMIT :param_11::INTEGER) AS anon_7) UPDATE jobs
+LIMIT free.slots
+FOR UPDATE SKIP LOCKED) AS anon_5) AS anon_1
+ORDER BY anon_1.due_at, anon_1.id
+LIMIT free.slots) AS of_type ON true) UPDATE jobs
 SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
     lease_expires_at=((CAST(FLOOR(EXTRACT(EPOCH
@@ -629,6 +582,31 @@ WHERE experiments.experiment_id = :experiment_id_1::INTEGER;
 SELECT experiments.experiment_id
 FROM experiments
 WHERE experiments.experiment_id = :experiment_id_1::INTEGER;
+
+-- T5 of two together
+UPDATE jobs
+SET status=:status::INTEGER, result=CASE WHEN (jobs.id = :id_0::VARCHAR) THEN :result_0::VARCHAR
+    WHEN (jobs.id = :id_1::VARCHAR) THEN :result_1::VARCHAR END,
+    last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+WHERE jobs.status IN (1, 6)
+AND (jobs.id = :id_0::VARCHAR
+AND jobs.fence = :fence_0::BIGINT
+OR jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT);
+
+-- T5 of two together
+DELETE
+FROM job_locks
+WHERE job_locks.job_id = :id_0::VARCHAR
+AND (job_locks.fence = :fence_0::BIGINT
+OR job_locks.fence IS NULL)
+OR job_locks.job_id = :id_1::VARCHAR
+AND (job_locks.fence = :fence_1::BIGINT
+OR job_locks.fence IS NULL);
 
 -- T5 that comes too late
 -- T5 by token, again

@@ -27,6 +27,7 @@ from mlflow.store.jobs.values import (
     Claim,
     ClaimedJob,
     RecoveryCandidate,
+    Success,
     Term,
     TokenHolder,
 )
@@ -158,6 +159,8 @@ def _owner(store) -> Iterator[Verb]:
     yield "T5, and the first checkpoint", lambda: store.succeed(owned.first.claim, "1", _move(1))
     later = claim_one(store)
     yield "T5, and a later checkpoint", lambda: store.succeed(later.claim, "1", _move(2))
+    together = [Success(claim_one(store).claim, each) for each in ("1", "2")]
+    yield "T5 of two together", lambda: store.succeed_all(together)
     yield "T5 that comes too late", lambda: store.succeed(Claim(later.claim.job_id, 0), "1")
     for title, run in _endings(store):
         one = claim_one(store)

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy
 
 from mlflow.store.jobs import tables
-from mlflow.store.jobs.values import CheckpointMove, JobUpdateStatus
+from mlflow.store.jobs.values import CheckpointMove, JobUpdateStatus, Success
 from tests.store.jobs.store_factories import (
     LEASE_SECONDS,
     claim,
@@ -23,6 +23,7 @@ CLAIM_LOST = JobUpdateStatus.CLAIM_LOST
 LATE_WRITES = {
     "T4 renew": (lambda store, paused: store.renew([paused], 30), lambda paused: {paused}),
     "T5 succeed": (lambda store, paused: store.succeed(paused, "1", CHECKPOINT), CLAIM_LOST),
+    "T5 together": (lambda store, paused: store.succeed_all([Success(paused, "1")]), False),
     "T6 fail": (lambda store, paused: store.fail(paused, "late"), CLAIM_LOST),
     "T6 time out": (lambda store, paused: store.time_out(paused), CLAIM_LOST),
     "T7 retry": (lambda store, paused: store.retry(paused, "late", 5), CLAIM_LOST),

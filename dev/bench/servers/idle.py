@@ -1,5 +1,6 @@
-"""What an idle server costs: processes, memory, statements."""
+"""What a server that has nothing to do costs: processes, memory, CPU, statements."""
 
+import os
 import re
 import time
 from collections import Counter
@@ -9,13 +10,13 @@ from dev.serving import Server
 
 _STATEMENT = re.compile(r"LOG:  (?:statement|execute [^:]*): (?P<text>.*)")
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+\b")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def statement_log_options(directory: Path) -> list[str]:
-    """Returns the arguments that make PostgreSQL log each statement into the directory."""
+    """Returns the arguments with which PostgreSQL logs into the directory, once it is told what."""
     directory.chmod(0o777)
     settings = {
-        "log_statement": "all",
         "logging_collector": "on",
         "log_directory": directory,
         "log_filename": "statements.log",
@@ -39,9 +40,23 @@ def memory_mib(server: Server) -> float:
     return sum(_pss_kib(pid) for pid in server.processes()) / 1024
 
 
+def cpu_seconds(server: Server) -> float:
+    """Returns the CPU time of all of the server's processes, and of their children that ended."""
+    return sum(_cpu_ticks(pid) for pid in server.processes()) / _TICKS_PER_SECOND
+
+
 def _pss_kib(pid: int) -> int:
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0
     return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+
+
+def _cpu_ticks(pid: int) -> int:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    # The command in parentheses may hold blanks. The times are fields 14 to 17.
+    return sum(int(field) for field in stat.rpartition(")")[2].split()[11:15])

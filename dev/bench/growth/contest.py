@@ -1,0 +1,160 @@
+"""Group 3: what a claim costs as rows, workspaces and runners grow, or dead rows stay."""
+
+import contextlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import sqlalchemy
+
+from dev.bench.databases import Databases
+from dev.bench.figures import Measured, percentile
+from dev.bench.growth.rows import fill
+from dev.bench.growth.work import BATCH, CAPPED, JOB, claim, create, work_off
+from dev.bench.rounds import alternate, progress
+from mlflow.entities._job_status import JobStatus
+from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    Attributes:
+        rows: Numbers of rows, terminal or of a capped type.
+        workspaces: Numbers of workspaces.
+        runners: Numbers of runners on one database.
+        jobs: Jobs that are worked off at each size.
+        seconds: How long runners work beside each other.
+    """
+
+    rows: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
+    workspaces: tuple[int, ...] = (1, 10, 100, 1_000)
+    runners: tuple[int, ...] = (1, 2, 4, 8, 16)
+    jobs: int = 1_000
+    seconds: float = 10.0
+
+
+def contest(databases: Databases, kind: str, sizes: Sizes, rounds: int) -> dict[str, Measured]:
+    """Measure each kind of growth; the columns of a table are its sizes."""
+    grown = {
+        "terminal rows": {
+            f"{rows:,}": _loaded(databases, kind, sizes, _rows_of(rows, JobStatus.SUCCEEDED, JOB))
+            for rows in sizes.rows
+        },
+        "pending rows of a capped type": {
+            f"{rows:,}": _loaded(databases, kind, sizes, _rows_of(rows, JobStatus.PENDING, CAPPED))
+            for rows in sizes.rows
+        },
+        "workspaces": {
+            f"{workspaces:,}": _loaded(databases, kind, sizes, workspaces=workspaces)
+            for workspaces in sizes.workspaces
+        },
+    }
+    if kind == "postgresql":
+        grown["runners"] = {
+            str(runners): lambda runners=runners: _beside(databases, kind, sizes, runners)
+            for runners in sizes.runners
+        }
+        grown["a transaction that lasts"] = {
+            "none": _loaded(databases, kind, sizes, rounds=3),
+            "open": _loaded(databases, kind, sizes, rounds=3, horizon_held=True),
+        }
+    measured = {}
+    for title, contenders in grown.items():
+        progress(f"{title} on {kind}")
+        measured[title] = alternate(contenders, rounds)
+    return measured
+
+
+def _rows_of(count: int, status: JobStatus, job_name: str) -> Callable[[SqlAlchemyJobStore], None]:
+    return lambda store: fill(store, count, status, job_name)
+
+
+def _loaded(
+    databases: Databases,
+    kind: str,
+    sizes: Sizes,
+    load: Callable[[SqlAlchemyJobStore], None] = lambda store: None,
+    workspaces: int = 1,
+    rounds: int = 1,
+    horizon_held: bool = False,
+) -> Callable[[], dict[str, float]]:
+    def measure() -> dict[str, float]:
+        with databases.empty(kind) as uri, _store(uri) as store:
+            load(store)
+            with _horizon(uri) if horizon_held else contextlib.nullcontext():
+                for _ in range(rounds - 1):
+                    create(store, sizes.jobs, workspaces)
+                    work_off(store)
+                return _claims(store, sizes, workspaces)
+
+    return measure
+
+
+def _claims(store: SqlAlchemyJobStore, sizes: Sizes, workspaces: int) -> dict[str, float]:
+    create(store, sizes.jobs, workspaces)
+    began = time.perf_counter()
+    ended, spent = work_off(store)
+    seconds = time.perf_counter() - began
+    idle = []
+    for _ in range(50):
+        asked = time.perf_counter()
+        claim(store)
+        idle.append(time.perf_counter() - asked)
+    return {
+        f"claim of {BATCH}, p50 ms": 1000 * statistics.median(spent),
+        f"claim of {BATCH}, p99 ms": 1000 * percentile(spent, 99),
+        "idle claim, p50 ms": 1000 * statistics.median(idle),
+        "jobs/s": ended / seconds,
+    }
+
+
+def _beside(databases: Databases, kind: str, sizes: Sizes, runners: int) -> dict[str, float]:
+    with databases.empty(kind) as uri:
+        with _store(uri) as store:
+            # More than all of them can work off.
+            fill(store, int(20_000 * sizes.seconds), JobStatus.PENDING, JOB)
+        working = [
+            subprocess.Popen(
+                [sys.executable, "-m", "dev.bench.growth.work", uri, str(sizes.seconds)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            for _ in range(runners)
+        ]
+        for each in working:
+            each.stdout.readline()
+        for each in working:
+            each.stdin.close()
+        ended = [int(each.stdout.readline()) for each in working]
+        for each in working:
+            each.wait(60)
+    return {
+        "jobs/s of all": sum(ended) / sizes.seconds,
+        "jobs/s of the least": min(ended) / sizes.seconds,
+    }
+
+
+@contextlib.contextmanager
+def _store(uri: str) -> Iterator[SqlAlchemyJobStore]:
+    store = SqlAlchemyJobStore(uri)
+    try:
+        yield store
+    finally:
+        store.engine.dispose()
+
+
+@contextlib.contextmanager
+def _horizon(uri: str) -> Iterator[None]:
+    """A snapshot of now stays open, so that no dead row can be removed."""
+    engine = sqlalchemy.create_engine(uri, isolation_level="REPEATABLE READ")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM jobs")
+        yield
+    engine.dispose()

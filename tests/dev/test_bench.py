@@ -1,0 +1,123 @@
+"""The benchmark programs work, with sizes of a few jobs; what they find is not looked at."""
+
+import contextlib
+import shutil
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from dev.bench.core.contest import Entrant
+from dev.bench.core.contest import Sizes as CoreSizes
+from dev.bench.figures import percentile, summary, table
+from dev.bench.growth import contest as growth
+from dev.bench.peers import PEERS
+from dev.bench.rounds import alternate
+from dev.bench.servers import contest as servers
+from dev.bench.servers.replica import Replica
+from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A database with all tables, made once."""
+    path = tmp_path_factory.mktemp("template") / "bench.db"
+    store = SqlAlchemyJobStore(f"sqlite:///{path}")
+    store.engine.dispose()
+    return path
+
+
+@pytest.fixture
+def sqlite_files(tmp_path, template):
+    """Databases as the programs ask for them, of which only files are to be had."""
+    made = []
+
+    @contextlib.contextmanager
+    def empty(kind):
+        assert kind == "sqlite"
+        folder = tmp_path / f"database-{len(made)}"
+        folder.mkdir()
+        shutil.copy(template, folder)
+        made.append(folder)
+        yield f"sqlite:///{folder}/bench.db"
+
+    return SimpleNamespace(empty=empty)
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"), [(50, 50), (99, 99), (100, 100), (1, 1), (0.5, 1), (99.5, 100)]
+)
+def test_a_percentile_is_a_value_that_was_measured(percent, expected):
+    assert percentile([*range(100, 0, -1)], percent) == expected
+    assert percentile([7], percent) == 7
+
+
+def test_contenders_take_turns_and_the_order_turns_too():
+    seen = []
+
+    def contender(name):
+        return lambda: seen.append(name) or {"figure": len(seen)}
+
+    measured = alternate({name: contender(name) for name in "ab"}, rounds=3)
+
+    assert seen == [*"abbaab"]
+    assert measured == {"a": {"figure": [1, 4, 5]}, "b": {"figure": [2, 3, 6]}}
+
+
+def test_a_contender_that_fails_has_no_figures_and_ends_nothing(capsys):
+    def fail():
+        raise RuntimeError("not installed")
+
+    measured = alternate({"broken": fail, "sound": lambda: {"figure": 1.0}}, rounds=2)
+
+    assert measured == {"broken": {}, "sound": {"figure": [1.0, 1.0]}}
+    assert "broken failed: RuntimeError: not installed" in capsys.readouterr().err
+    assert "-" in table("A table", measured).splitlines()[3]
+
+
+def test_a_table_shows_medians_and_ranges_and_the_summary_every_value():
+    measured = {"ours": {"jobs/s": [3.0, 1.0, 2.0], "idle": [None, None, None]}}
+
+    assert "2 [1-3]" in table("A table", measured)
+    assert summary(measured)["ours"] == {
+        "jobs/s": {"median": 2.0, "least": 1.0, "greatest": 3.0, "rounds": [3.0, 1.0, 2.0]},
+        "idle": {"rounds": [None, None, None]},
+    }
+
+
+def test_the_queue_core_is_measured(sqlite_files):
+    sizes = CoreSizes(jobs=12, paced=5, idle_seconds=1)
+    entrant = Entrant(PEERS["ours"], sys.executable, sqlite_files, "sqlite", sizes)
+
+    figures = entrant.measure()
+
+    # There is no way to enqueue in bulk; whether an idle second has a statement is chance.
+    assert figures.pop("enqueue in bulk, jobs/s") is None
+    assert figures.pop("idle statements/s") >= 0
+    assert all(value > 0 for value in figures.values()), figures
+
+
+def test_growth_is_measured(sqlite_files):
+    sizes = growth.Sizes(rows=(10,), workspaces=(3,), jobs=25)
+
+    measured = growth.contest(sqlite_files, "sqlite", sizes, rounds=1)
+
+    assert [*measured] == ["terminal rows", "pending rows of a capped type", "workspaces"]
+    for contenders in measured.values():
+        for figures in contenders.values():
+            assert figures["jobs/s"][0] > 0
+            assert figures["idle claim, p50 ms"][0] > 0
+
+
+@pytest.mark.servers
+def test_a_server_is_measured(sqlite_files):
+    sizes = servers.Sizes(
+        latencies=(2, 1), throughput=(3, 1), held=1, settle_seconds=0.0, idle_seconds=0.5
+    )
+
+    figures = servers.measure(sqlite_files, "sqlite", sizes, Replica())
+
+    assert figures["idle statements/s"] is None
+    assert figures["idle processes"] >= 2
+    assert figures["no-op jobs/s, 8 at once"] > 0
+    assert 0 < figures["POST to first line p50, s"] < figures["POST to success p50, s"]
