@@ -599,7 +599,7 @@ SET status=:status, result=CASE WHEN (jobs.id = :id_0) THEN :result_0 WHEN (jobs
     1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1),
-    sealed_environment=NULL
+    sealed_environment=NULL, crashed_at=NULL
 WHERE jobs.status IN (1, 6)
 AND (jobs.id = :id_0
 AND jobs.fence = :fence_0

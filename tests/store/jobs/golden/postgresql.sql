@@ -591,7 +591,8 @@ SET status=:status::INTEGER, result=CASE WHEN (jobs.id = :id_0::VARCHAR) THEN :r
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
     scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
+    crashed_at=NULL
 WHERE jobs.status IN (1, 6)
 AND (jobs.id = :id_0::VARCHAR
 AND jobs.fence = :fence_0::BIGINT

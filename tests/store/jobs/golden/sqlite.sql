@@ -579,7 +579,7 @@ SET status=:status, result=CASE WHEN (jobs.id = :id_0) THEN :result_0 WHEN (jobs
     INTEGER) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
-    sealed_environment=NULL
+    sealed_environment=NULL, crashed_at=NULL
 WHERE jobs.status IN (1, 6)
 AND (jobs.id = :id_0
 AND jobs.fence = :fence_0
