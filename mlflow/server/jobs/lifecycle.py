@@ -276,8 +276,10 @@ class Lifecycle:
         return None
 
     def _is_written_with_others(self, job: ClaimedJob, owned: OwnedJob, outcome: Outcome) -> bool:
+        if not isinstance(outcome, Succeed) or owned.end is End.LOST:
+            return False
         # I5: a checkpoint moves in the transaction of its own job's success.
-        if not isinstance(outcome, Succeed) or checkpoint_move(job) or owned.end is End.LOST:
+        if checkpoint_move(job.job_name, job.params):
             return False
         return self._successes.write(Success(job.claim, outcome.result))
 

@@ -29,6 +29,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -55,6 +56,8 @@ class Watchdog:
         self._process: subprocess.Popen[bytes] | None = None
         self._write_end = -1
         self._told = math.inf
+        self._is_stopped = False
+        self._lock = threading.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -67,11 +70,22 @@ class Watchdog:
         Args:
             instant: Infinity for never.
         """
+        with self._lock:
+            if not self._is_stopped:
+                self._expect_sign_by(instant)
+
+    def stop(self) -> None:
+        """End it, and need none from now on."""
+        with self._lock:
+            self._is_stopped = True
+            self._end()
+
+    def _expect_sign_by(self, instant: float) -> None:
         if self._process is None and instant == math.inf:
             return
         if self._process is not None and self._process.poll() is not None:
             _logger.warning("The runner's watchdog has ended (%d)", self._process.returncode)
-            self.stop()
+            self._end()
         elif instant == self._told:
             return
         try:
@@ -82,10 +96,9 @@ class Watchdog:
         except OSError as error:
             # Self-fencing goes on without it.
             _logger.warning("The runner has no watchdog now: %s", error)
-            self.stop()
+            self._end()
 
-    def stop(self) -> None:
-        """Need no watchdog any more."""
+    def _end(self) -> None:
         process, self._process, self._told = self._process, None, math.inf
         if process is not None:
             os.close(self._write_end)

@@ -43,7 +43,8 @@ def term(job_store):
 @pytest.fixture
 def due(job_store, add_trace):
     """A trace that is old enough to be scored."""
-    return add_trace(job_store.now_ms() - BUFFER_MS - 1000, "t1")
+    session = {"mlflow.trace.session": "s1"}
+    return add_trace(job_store.now_ms() - BUFFER_MS - 1000, "t1", trace_metadata=session)
 
 
 @pytest.fixture
@@ -73,7 +74,8 @@ def discover(tracking_store, job_store, term):
             settings,
             router,
             OnlineGrants(router, registry),
-            completion_buffer_seconds=BUFFER_MS / 1000,
+            trace_buffer_seconds=BUFFER_MS / 1000,
+            session_buffer_seconds=BUFFER_MS / 1000,
         )
         return lambda: discovery.run(term)
 

@@ -12,6 +12,7 @@ from mlflow.server.jobs.functions import JobFunctionMetadata
 from mlflow.server.jobs.lifecycle import Lifecycle, Surroundings
 from mlflow.server.jobs.outcome import Fail, Retry, RetryPolicy, Succeed
 from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
+from mlflow.server.jobs.pace import Pace
 from mlflow.store.jobs.job_tokens import hash_of
 from mlflow.store.jobs.values import ClaimedJob, TokenHolder
 from tests.server.jobs.fakes import FakeClock, failed, succeeded
@@ -221,5 +222,5 @@ def test_work_that_has_reported_its_success_is_left_to_end_by_itself(
         owned.add(OwnedJob(job.claim, job.job_name, executor, trust_until=0.0))
     job_store.succeed(holder_of(done), "1")
     job_store.fail(broken.claim, "its lock was taken over")
-    Cancellation(job_store, owned).beat()
+    Cancellation(job_store, owned, Pace(None)).beat()
     assert executor.canceled == [broken.claim.job_id]
