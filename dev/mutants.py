@@ -63,7 +63,7 @@ MUTANTS = [
     _store(
         "I1",
         "a group succeeds as a whole or not at all",
-        "sqlalchemy_store",
+        "owner_verbs",
         "rowcount != count:",
         "rowcount < 0:",
         test="test_successes.py",
@@ -93,7 +93,7 @@ MUTANTS = [
     _store(
         "I1",
         "progress names the fence",
-        "sqlalchemy_store",
+        "report_verbs",
         "            if fence is not None and row.fence != fence:\n",
         "            if False:\n",
         "under = [] if fence is None else [jobs.c.fence == fence]",
@@ -248,15 +248,15 @@ MUTANTS = [
     _store(
         "I5",
         "the checkpoint moves with the success",
-        "sqlalchemy_store",
+        "sql_store",
         "            also(connection)\n",
     ),
     _store(
         "I5",
         "the checkpoint moves with a success that happened",
-        "sqlalchemy_store",
+        "sql_store",
         "            if connection.execute(statement).rowcount == 0:\n"
-        "                return _refused(connection, owner, outcome)\n"
+        "                return refused(connection, owner, outcome)\n"
         "            _release_locks(connection, owner)\n"
         "            also(connection)\n",
         "            also(connection)\n"
@@ -352,7 +352,7 @@ MUTANTS = [
     _store(
         "I6",
         "retention names its term",
-        "sqlalchemy_store",
+        "leader_verbs",
         "            if not lease_rows.is_held(connection, term, self._now):\n",
         "            if False:\n",
     ),
@@ -367,7 +367,7 @@ MUTANTS = [
     _store(
         "I7",
         "the store's time is the database's",
-        "sqlalchemy_store",
+        "sql_store",
         "return dialects.now_ms(self.clock_offset_ms)",
         'return sqlalchemy.literal(int(__import__("time").time() * 1000) + self.clock_offset_ms)',
     ),
@@ -388,7 +388,7 @@ MUTANTS = [
     _store(
         "I8",
         "a token opens something while its claim lives",
-        "sqlalchemy_store",
+        "report_verbs",
         "live = status in transitions.OWNED and job_tokens.same_hash(",
         "live = job_tokens.same_hash(",
         "            row.token_hash, holder.token_hash\n        )\n        return TokenJob(",
@@ -397,7 +397,7 @@ MUTANTS = [
     _store(
         "I8",
         "a token is of one job",
-        "sqlalchemy_store",
+        "report_verbs",
         "if row is None or not job_tokens.same_hash(row.issued_token_hash, holder.token_hash):",
         "if row is None:",
     ),
@@ -503,7 +503,7 @@ MUTANTS = [
     _store(
         "I10",
         "one renewal covers all claims",
-        "sqlalchemy_store",
+        "sql_store",
         "_CLAIMS_PER_STATEMENT = 200",
         "_CLAIMS_PER_STATEMENT = 1",
     ),
@@ -530,7 +530,7 @@ MUTANTS = [
     _store(
         "I11",
         "a hand-over counts as no crash",
-        "sqlalchemy_store",
+        "leader_verbs",
         "handed_over = candidate.crashed_at is None and crash is None",
         "handed_over = False",
     ),

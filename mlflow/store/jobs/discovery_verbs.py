@@ -1,4 +1,4 @@
-"""The verbs that discovery needs beside T1; mixed into the SQL store."""
+"""The verbs that discovery needs beside T1."""
 
 from collections.abc import Collection, Mapping
 
