@@ -72,8 +72,8 @@ MUTANTS = [
         "I5",
         "a success with a checkpoint is not written without it",
         "lifecycle",
-        " or checkpoint_move(job) or ",
-        " or ",
+        "if checkpoint_move(job.job_name, job.params):",
+        "if False:",
         test="test_lifecycle.py",
     ),
     _store(
@@ -261,7 +261,7 @@ MUTANTS = [
         "            also(connection)\n",
         "            also(connection)\n"
         "            if connection.execute(statement).rowcount == 0:\n"
-        "                return _refused(connection, owner, outcome)\n"
+        "                return refused(connection, owner, outcome)\n"
         "            _release_locks(connection, owner)\n",
     ),
     _store(
@@ -382,8 +382,8 @@ MUTANTS = [
         "I8",
         "a token ends with every way back to PENDING",
         "transitions",
-        '_AGAIN = _PROGRESS | {"result", "lease_expires_at", "token_hash"}',
-        '_AGAIN = _PROGRESS | {"result", "lease_expires_at"}',
+        '"lease_expires_at", "token_hash", *_MARK}',
+        '"lease_expires_at", *_MARK}',
     ),
     _store(
         "I8",

@@ -56,9 +56,8 @@ class SelfFencing:
 
     def fence(self) -> None:
         """Kill what is past its deadline, and let the watchdog expect what is due next."""
-        now = self._clock.monotonic()
         for job in self._owned.all():
-            if now >= job.trust_until and job.end is not End.LOST:
+            if self._clock.monotonic() >= job.trust_until and job.end is not End.LOST:
                 _logger.error(
                     "Job %s (fence %d) is stopped here: its lease was not renewed in time",
                     job.claim.job_id,
