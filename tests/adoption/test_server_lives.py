@@ -70,13 +70,10 @@ def test_a_killed_runner_is_followed_by_another_and_takes_its_jobs_along(tmp_pat
         assert server.processes() == {}
 
 
-@pytest.mark.parametrize("with_runner", [False, True])
-def test_nothing_outlives_a_server_that_is_killed(tmp_path, with_runner):
+def test_nothing_outlives_a_server_that_is_killed(tmp_path):
     with fork_server(tmp_path) as server:
-        runner = _wait_for_runner(server)
+        _wait_for_runner(server)
         _start_wandering(server, tmp_path)
-        if with_runner:
-            os.kill(runner, signal.SIGKILL)
         server._process.kill()
         server._process.wait()
         _wait_until_nothing_is_left(server)
