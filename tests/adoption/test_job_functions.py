@@ -14,7 +14,7 @@ import pytest
 from dev.serving import Server
 from tests.adoption import job_places
 from tests.adoption.job_material import ENDPOINT, ROBOT, STRANGER, USER
-from tests.adoption.job_places import ADMIN, MODEL_KEY, Place, as_user
+from tests.adoption.job_places import ADMIN, MODEL_KEY, Place
 from tests.adoption.servers import wait_for
 from tests.pauses import pause_between_writes
 
@@ -35,7 +35,13 @@ def guarded_place(tmp_path_factory) -> Iterator[Place]:
         yield place
 
 
-@pytest.fixture(scope="module", params=["open", "guarded"])
+@pytest.fixture(scope="module")
+def workspace_place(tmp_path_factory) -> Iterator[Place]:
+    with job_places.workspace_place(tmp_path_factory.mktemp("workspace")) as place:
+        yield place
+
+
+@pytest.fixture(scope="module", params=["open", "guarded", "workspace"])
 def place(request) -> Place:
     return request.getfixturevalue(f"{request.param}_place")
 
@@ -231,7 +237,7 @@ def test_the_leader_has_new_traces_scored_by_a_judge_behind_the_gateway(place, l
     assert place.caller.feedback(place.made["watched"], "polite") == expected
 
 
-@pytest.mark.parametrize("place", ["guarded"], indirect=True)
+@pytest.mark.parametrize("place", ["guarded", "workspace"], indirect=True)
 def test_every_job_is_somebody_to_the_gateway(place, submitted, leaders_job):
     for answer in submitted.values():
         place.admin.ended_job(answer["job_id"])
@@ -252,7 +258,7 @@ def test_every_job_is_somebody_to_the_gateway(place, submitted, leaders_job):
 def test_a_job_is_shown_to_its_owner_and_the_administrator(
     place, submitted, leaders_job, route, user, own, leaders
 ):
-    caller = as_user(place.caller.server, user)
+    caller = place.other(user)
     job_id = submitted["invoke_scorer"]["job_id"]
     assert caller.request("GET", route + job_id)[0] == own
     assert caller.request("GET", route + leaders_job["job_id"])[0] == leaders
@@ -261,7 +267,7 @@ def test_a_job_is_shown_to_its_owner_and_the_administrator(
 @pytest.mark.parametrize("place", ["guarded"], indirect=True)
 def test_a_search_shows_each_user_their_own_jobs(place, submitted):
     def found(user: str) -> set[str]:
-        answer = as_user(place.caller.server, user).ask("POST", "/ajax-api/3.0/jobs/search", {})
+        answer = place.other(user).ask("POST", "/ajax-api/3.0/jobs/search", {})
         return {job["job_id"] for job in answer["jobs"]}
 
     theirs = {"invoke_scorer", "invoke_genai_evaluate", "invoke_issue_detection"}
@@ -280,7 +286,7 @@ def test_only_the_owner_cancels_and_only_the_administrator_submits_by_name(
 ):
     job_id = submitted["invoke_scorer"]["job_id"]
     place.caller.ended_job(job_id)
-    caller = as_user(place.caller.server, user)
+    caller = place.other(user)
     # Those who may are told what is wrong: the job has ended, and there is no job of that name.
     assert caller.request("PATCH", f"/ajax-api/3.0/jobs/cancel/{job_id}")[0] == cancels
     body = {"job_name": "no_such_job", "params": {}}
@@ -289,7 +295,7 @@ def test_only_the_owner_cancels_and_only_the_administrator_submits_by_name(
 
 @pytest.mark.parametrize("place", ["guarded"], indirect=True)
 def test_an_online_scorer_is_set_up_by_those_who_may_use_its_model(place):
-    caller = as_user(place.caller.server, STRANGER)
+    caller = place.other(STRANGER)
     body = {"name": "the stranger's"}
     experiment = caller.ask("POST", "/api/2.0/mlflow/experiments/create", body)["experiment_id"]
     scorer = {"experiment_id": experiment, "name": "polite"}
@@ -317,7 +323,7 @@ def test_an_online_scorer_is_set_up_by_those_who_may_use_its_model(place):
 
 @pytest.mark.parametrize("place", ["guarded"], indirect=True)
 def test_an_online_scorer_is_set_up_by_those_who_hold_what_it_declares(place):
-    caller = as_user(place.caller.server, STRANGER)
+    caller = place.other(STRANGER)
     body = {"name": "the stranger's, too"}
     experiment = caller.ask("POST", "/api/2.0/mlflow/experiments/create", body)["experiment_id"]
     scorer = {"experiment_id": experiment, "name": "declaring"}
@@ -348,6 +354,48 @@ def test_an_online_scorer_is_set_up_by_those_who_hold_what_it_declares(place):
     assert (register(), register([]), switch(0.0), register()) == (403, 200, 200, 200)
     permit("revoke", hidden)
     permit("revoke", usable)
+
+
+@pytest.mark.parametrize("place", ["guarded"], indirect=True)
+def test_issue_detection_is_scheduled_by_those_who_may_use_the_model(place):
+    caller = place.other(STRANGER)
+    selections = {
+        "gateway_endpoint": (place.made["endpoint"], {"endpointName": ENDPOINT}),
+        "gateway_secret": (
+            place.made["secret"],
+            {"provider": "openai", "model": "stub", "secretId": place.made["secret"]},
+        ),
+    }
+
+    def create(name: str, schedule: str) -> tuple[int, Any]:
+        tag = {"key": "mlflow.issueDetection.schedule", "value": schedule}
+        body = {"name": name, "tags": [tag]}
+        return caller.request("POST", "/api/2.0/mlflow/experiments/create", body)
+
+    def schedule_of(model: Mapping[str, str], paused: bool) -> str:
+        timing = {"version": 1, "cadence": "weekly", "paused": paused}
+        return json.dumps(timing | {"model": model})
+
+    for kind, (resource, model) in selections.items():
+        due, paused = schedule_of(model, False), schedule_of(model, True)
+        grant = {"username": STRANGER, "resource_type": kind, "resource_id": resource}
+        assert create(f"with {kind}", due)[0] == 403
+        status, made = create(f"with {kind}", paused)
+        assert status == 200
+
+        def set_tag(schedule: str, experiment: str = made["experiment_id"]) -> int:
+            key = "mlflow.issueDetection.schedule"
+            body = {"experiment_id": experiment, "key": key, "value": schedule}
+            path = "/ajax-api/2.0/mlflow/experiments/set-experiment-tag"
+            return caller.request("POST", path, body)[0]
+
+        assert (set_tag(due), set_tag(paused)) == (403, 200)
+        usable = grant | {"permission": "USE"}
+        place.admin.ask("POST", "/api/3.0/mlflow/users/permissions/grant", usable)
+        assert set_tag(due) == 200
+        assert set_tag(paused) == 200
+        place.admin.ask("POST", "/api/3.0/mlflow/users/permissions/revoke", grant)
+        assert set_tag(due) == 403
 
 
 @pytest.mark.parametrize("place", ["open"], indirect=True)
