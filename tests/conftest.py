@@ -1,4 +1,4 @@
-"""What the whole session says of itself: which databases were not to be had."""
+"""What the whole session says of itself: what was not to be had, and so was not tested."""
 
 import os
 
@@ -18,3 +18,6 @@ def pytest_terminal_summary(terminalreporter):
     missing = [name for name, variable in _DATABASES.items() if os.environ.get(variable) == ""]
     for name in missing:
         terminalreporter.section(f"{name} WAS NOT TESTED: no server was to be had", red=True)
+    skipped = terminalreporter.stats.get("skipped", [])
+    if any("no Chromium was to be had" in str(report.longrepr) for report in skipped):
+        terminalreporter.section("THE PAGES WERE NOT TESTED: no Chromium was to be had", red=True)

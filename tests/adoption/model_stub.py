@@ -4,7 +4,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -22,6 +22,25 @@ _ANSWERS = {
 _NAMED_PROMPT = re.compile(r"Prompt name: (\S+)\nTemplate: (.+)")
 
 
+class Silence:
+    """While it lasts, requests are taken and not answered: whoever asks stays in the middle."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._over.set()
+
+    def __enter__(self) -> "Silence":
+        self._over.clear()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._over.set()
+
+    def be_kept(self) -> None:
+        """Waits as long as the silence lasts, on the thread of a request."""
+        self._over.wait()
+
+
 @dataclass
 class ModelStub:
     """What the stub was asked.
@@ -29,10 +48,12 @@ class ModelStub:
     Attributes:
         address: Base address of the API.
         keys: The API key of each request, in order.
+        silence: What keeps answers back.
     """
 
     address: str = ""
     keys: list[str] = field(default_factory=list)
+    silence: Silence = field(default_factory=Silence)
 
 
 @contextmanager
@@ -44,7 +65,12 @@ def model_stub() -> Iterator[ModelStub]:
         def do_POST(self):
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             stub.keys.append(self.headers["Authorization"].removeprefix("Bearer "))
-            body = json.dumps(_completion(asked)).encode()
+            stub.silence.be_kept()
+            # Who asked may be dead by now.
+            with suppress(ConnectionError):
+                self._answer(json.dumps(_completion(asked)).encode())
+
+        def _answer(self, body: bytes) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -6,107 +6,42 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from dev.serving import Server
-from tests.adoption import job_material
-from tests.adoption.callers import Caller
-from tests.adoption.job_material import ENDPOINT, ROBOT, STRANGER, USER, password_of
-from tests.adoption.model_stub import ModelStub, model_stub
-from tests.adoption.servers import fork_server, run_python, wait_for
+from tests.adoption import job_places
+from tests.adoption.job_material import ENDPOINT, ROBOT, STRANGER, USER
+from tests.adoption.job_places import ADMIN, MODEL_KEY, Place
+from tests.adoption.servers import wait_for
 from tests.pauses import pause_between_writes
 
 pytestmark = pytest.mark.servers
 
 _MODEL = f"gateway:/{ENDPOINT}"
-_MODEL_KEY = "sk-the-key-of-the-model"
-_ADMIN = "root"
-_SERVER = {
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES": "http",
-    "MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS": "true",
-    "MLFLOW_ONLINE_SCORING_DEFAULT_SESSION_COMPLETION_BUFFER_SECONDS": "0",
-    "MLFLOW_ONLINE_SCORING_DEFAULT_TRACE_COMPLETION_BUFFER_SECONDS": "0",
-    "MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS": "true",
-}
-_WITH_AUTH = {
-    "MLFLOW_AUTH_ADMIN_PASSWORD": password_of(_ADMIN),
-    "MLFLOW_FLASK_SERVER_SECRET_KEY": "a key that signs forms",
-    "MLFLOW_SERVER_JOB_GATEWAY_USER": ROBOT,
-}
-# The cache saves a slow password check per request.
-_AUTH_CONFIG = f"""\
-[mlflow]
-default_permission = READ
-database_uri = sqlite:///basic_auth.db
-admin_username = {_ADMIN}
-auth_cache_ttl_seconds = 600
-"""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A server with all that the jobs work on.
-
-    Attributes:
-        caller: The user whose things they are.
-        admin: The administrator; the same as the user on an open server.
-        stub: The model behind the gateway.
-        made: What `job_material` made.
-    """
-
-    caller: Caller
-    admin: Caller
-    stub: ModelStub
-    made: dict[str, Any]
-
-    def judge(self, name: str, made_as: str = "judge") -> str:
-        """Returns the serialized judge under a name of its own, by which to find its answers."""
-        return json.dumps(json.loads(self.made[made_as]) | {"name": name})
-
-    def one_yes_for_each_trace(self) -> Counter:
-        return Counter((trace, "yes") for trace in self.made["traces"])
 
 
 @pytest.fixture(scope="module")
 def open_place(tmp_path_factory) -> Iterator[Place]:
-    directory = tmp_path_factory.mktemp("open")
-    with model_stub() as stub:
-        env = _SERVER | {"OPENAI_API_BASE": stub.address}
-        with fork_server(directory, env) as server:
-            caller = Caller(server)
-            yield Place(caller, caller, stub, _make(server, stub, {}))
+    with job_places.open_place(tmp_path_factory.mktemp("open")) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")
 def guarded_place(tmp_path_factory) -> Iterator[Place]:
-    directory = tmp_path_factory.mktemp("guarded")
-    config = directory / "auth.ini"
-    config.write_text(_AUTH_CONFIG)
-    env = _SERVER | _WITH_AUTH | {"MLFLOW_AUTH_CONFIG_PATH": str(config)}
-    options = ("--workers", "1", "--app-name", "basic-auth")
-    with model_stub() as stub, fork_server(directory, env, args=options) as server:
-        admin = _as(server, _ADMIN)
-        name, password = admin.credentials
-        credentials = {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
-        yield Place(_as(server, USER), admin, stub, _make(server, stub, credentials))
+    with job_places.guarded_place(tmp_path_factory.mktemp("guarded")) as place:
+        yield place
 
 
-def _as(server: Server, user: str | None) -> Caller:
-    return Caller(server, user and (user, password_of(user)))
+@pytest.fixture(scope="module")
+def workspace_place(tmp_path_factory) -> Iterator[Place]:
+    with job_places.workspace_place(tmp_path_factory.mktemp("workspace")) as place:
+        yield place
 
 
-def _make(server: Server, stub: ModelStub, credentials: Mapping[str, str]) -> dict[str, Any]:
-    env = {"MLFLOW_TRACKING_URI": server.address, **credentials}
-    arguments = (job_material.__file__, stub.address, _MODEL_KEY)
-    return json.loads(run_python(server.directory, *arguments, env=env).splitlines()[-1])
-
-
-@pytest.fixture(scope="module", params=["open", "guarded"])
+@pytest.fixture(scope="module", params=["open", "guarded", "workspace"])
 def place(request) -> Place:
     return request.getfixturevalue(f"{request.param}_place")
 
@@ -302,7 +237,7 @@ def test_the_leader_has_new_traces_scored_by_a_judge_behind_the_gateway(place, l
     assert place.caller.feedback(place.made["watched"], "polite") == expected
 
 
-@pytest.mark.parametrize("place", ["guarded"], indirect=True)
+@pytest.mark.parametrize("place", ["guarded", "workspace"], indirect=True)
 def test_every_job_is_somebody_to_the_gateway(place, submitted, leaders_job):
     for answer in submitted.values():
         place.admin.ended_job(answer["job_id"])
@@ -311,19 +246,19 @@ def test_every_job_is_somebody_to_the_gateway(place, submitted, leaders_job):
         calls = place.admin.traces(place.made["usage"])
         return {call["trace_metadata"].get("mlflow.auth.username") for call in calls}
 
-    wait_for(lambda: callers() == {USER, _ADMIN, ROBOT}, "the gateway's record of its callers")
+    wait_for(lambda: callers() == {USER, ADMIN, ROBOT}, "the gateway's record of its callers")
 
 
 @pytest.mark.parametrize("route", ["/ajax-api/3.0/jobs/", "/ajax-api/3.0/mlflow/jobs/"])
 @pytest.mark.parametrize(
     ("user", "own", "leaders"),
-    [(None, 401, 401), (STRANGER, 403, 403), (USER, 200, 403), (_ADMIN, 200, 200)],
+    [(None, 401, 401), (STRANGER, 403, 403), (USER, 200, 403), (ADMIN, 200, 200)],
 )
 @pytest.mark.parametrize("place", ["guarded"], indirect=True)
 def test_a_job_is_shown_to_its_owner_and_the_administrator(
     place, submitted, leaders_job, route, user, own, leaders
 ):
-    caller = _as(place.caller.server, user)
+    caller = place.other(user)
     job_id = submitted["invoke_scorer"]["job_id"]
     assert caller.request("GET", route + job_id)[0] == own
     assert caller.request("GET", route + leaders_job["job_id"])[0] == leaders
@@ -332,18 +267,18 @@ def test_a_job_is_shown_to_its_owner_and_the_administrator(
 @pytest.mark.parametrize("place", ["guarded"], indirect=True)
 def test_a_search_shows_each_user_their_own_jobs(place, submitted):
     def found(user: str) -> set[str]:
-        answer = _as(place.caller.server, user).ask("POST", "/ajax-api/3.0/jobs/search", {})
+        answer = place.other(user).ask("POST", "/ajax-api/3.0/jobs/search", {})
         return {job["job_id"] for job in answer["jobs"]}
 
     theirs = {"invoke_scorer", "invoke_genai_evaluate", "invoke_issue_detection"}
     assert found(STRANGER) == set()
     assert found(USER) == {submitted[name]["job_id"] for name in theirs | {"optimize_prompts"}}
-    assert found(_ADMIN) >= {answer["job_id"] for answer in submitted.values()}
+    assert found(ADMIN) >= {answer["job_id"] for answer in submitted.values()}
 
 
 @pytest.mark.parametrize(
     ("user", "cancels", "submits"),
-    [(None, 401, 401), (STRANGER, 403, 403), (USER, 400, 403), (_ADMIN, 400, 400)],
+    [(None, 401, 401), (STRANGER, 403, 403), (USER, 400, 403), (ADMIN, 400, 400)],
 )
 @pytest.mark.parametrize("place", ["guarded"], indirect=True)
 def test_only_the_owner_cancels_and_only_the_administrator_submits_by_name(
@@ -351,7 +286,7 @@ def test_only_the_owner_cancels_and_only_the_administrator_submits_by_name(
 ):
     job_id = submitted["invoke_scorer"]["job_id"]
     place.caller.ended_job(job_id)
-    caller = _as(place.caller.server, user)
+    caller = place.other(user)
     # Those who may are told what is wrong: the job has ended, and there is no job of that name.
     assert caller.request("PATCH", f"/ajax-api/3.0/jobs/cancel/{job_id}")[0] == cancels
     body = {"job_name": "no_such_job", "params": {}}
@@ -360,7 +295,7 @@ def test_only_the_owner_cancels_and_only_the_administrator_submits_by_name(
 
 @pytest.mark.parametrize("place", ["guarded"], indirect=True)
 def test_an_online_scorer_is_set_up_by_those_who_may_use_its_model(place):
-    caller = _as(place.caller.server, STRANGER)
+    caller = place.other(STRANGER)
     body = {"name": "the stranger's"}
     experiment = caller.ask("POST", "/api/2.0/mlflow/experiments/create", body)["experiment_id"]
     scorer = {"experiment_id": experiment, "name": "polite"}
@@ -388,7 +323,7 @@ def test_an_online_scorer_is_set_up_by_those_who_may_use_its_model(place):
 
 @pytest.mark.parametrize("place", ["guarded"], indirect=True)
 def test_an_online_scorer_is_set_up_by_those_who_hold_what_it_declares(place):
-    caller = _as(place.caller.server, STRANGER)
+    caller = place.other(STRANGER)
     body = {"name": "the stranger's, too"}
     experiment = caller.ask("POST", "/api/2.0/mlflow/experiments/create", body)["experiment_id"]
     scorer = {"experiment_id": experiment, "name": "declaring"}
@@ -421,6 +356,48 @@ def test_an_online_scorer_is_set_up_by_those_who_hold_what_it_declares(place):
     permit("revoke", usable)
 
 
+@pytest.mark.parametrize("place", ["guarded"], indirect=True)
+def test_issue_detection_is_scheduled_by_those_who_may_use_the_model(place):
+    caller = place.other(STRANGER)
+    selections = {
+        "gateway_endpoint": (place.made["endpoint"], {"endpointName": ENDPOINT}),
+        "gateway_secret": (
+            place.made["secret"],
+            {"provider": "openai", "model": "stub", "secretId": place.made["secret"]},
+        ),
+    }
+
+    def create(name: str, schedule: str) -> tuple[int, Any]:
+        tag = {"key": "mlflow.issueDetection.schedule", "value": schedule}
+        body = {"name": name, "tags": [tag]}
+        return caller.request("POST", "/api/2.0/mlflow/experiments/create", body)
+
+    def schedule_of(model: Mapping[str, str], paused: bool) -> str:
+        timing = {"version": 1, "cadence": "weekly", "paused": paused}
+        return json.dumps(timing | {"model": model})
+
+    for kind, (resource, model) in selections.items():
+        due, paused = schedule_of(model, False), schedule_of(model, True)
+        grant = {"username": STRANGER, "resource_type": kind, "resource_id": resource}
+        assert create(f"with {kind}", due)[0] == 403
+        status, made = create(f"with {kind}", paused)
+        assert status == 200
+
+        def set_tag(schedule: str, experiment: str = made["experiment_id"]) -> int:
+            key = "mlflow.issueDetection.schedule"
+            body = {"experiment_id": experiment, "key": key, "value": schedule}
+            path = "/ajax-api/2.0/mlflow/experiments/set-experiment-tag"
+            return caller.request("POST", path, body)[0]
+
+        assert (set_tag(due), set_tag(paused)) == (403, 200)
+        usable = grant | {"permission": "USE"}
+        place.admin.ask("POST", "/api/3.0/mlflow/users/permissions/grant", usable)
+        assert set_tag(due) == 200
+        assert set_tag(paused) == 200
+        place.admin.ask("POST", "/api/3.0/mlflow/users/permissions/revoke", grant)
+        assert set_tag(due) == 403
+
+
 @pytest.mark.parametrize("place", ["open"], indirect=True)
 def test_server_info_names_the_backends_of_a_server_as_it_comes(place):
     info = place.caller.ask("GET", "/api/3.0/mlflow/server-info")
@@ -433,11 +410,11 @@ def test_a_providers_key_waits_sealed_over_a_restart_and_is_erased_at_the_end(pl
     for answer in submitted.values():
         place.caller.ended_job(answer["job_id"])
     server = place.caller.server
-    pause_between_writes(_runner_of(server), f"sqlite:///{server.directory / 'mlflow.db'}")
+    pause_between_writes(place.runner(), f"sqlite:///{server.directory / 'mlflow.db'}")
     job_id = _detect(place, {"model": "stub", "secret_id": place.made["secret"]})["job_id"]
     assert place.caller.job(job_id)["status"] == "PENDING"
     assert _sealed_environment(server, job_id) is not None
-    assert not _holds(server, _MODEL_KEY)
+    assert not _holds(server, MODEL_KEY)
 
     calls = len(place.stub.keys)
     server.kill()
@@ -445,9 +422,9 @@ def test_a_providers_key_waits_sealed_over_a_restart_and_is_erased_at_the_end(pl
     server.wait_until_ready()
 
     assert _result(place, {"job_id": job_id})["total_traces_analyzed"] == 3
-    assert set(place.stub.keys[calls:]) == {_MODEL_KEY}
+    assert set(place.stub.keys[calls:]) == {MODEL_KEY}
     assert _sealed_environment(server, job_id) is None
-    assert not _holds(server, _MODEL_KEY)
+    assert not _holds(server, MODEL_KEY)
 
 
 def _result(place: Place, answer: Mapping[str, str]) -> Any:
@@ -460,13 +437,6 @@ def _issues(place: Place, experiment_id: str, run_id: str) -> list[dict[str, Any
     body = {"experiment_id": experiment_id, "max_results": 100}
     found = place.caller.ask("POST", "/api/3.0/mlflow/issues/search", body)
     return [issue for issue in found.get("issues", []) if issue["source_run_id"] == run_id]
-
-
-def _runner_of(server: Server) -> int:
-    (pid,) = [
-        pid for pid, command in server.processes().items() if "mlflow.server.jobs.runner" in command
-    ]
-    return pid
 
 
 def _sealed_environment(server: Server, job_id: str) -> str | None:

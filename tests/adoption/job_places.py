@@ -1,0 +1,110 @@
+"""Servers with all that the job functions work on, open or with basic-auth."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dev.serving import Server
+from tests.adoption import job_material
+from tests.adoption.callers import Caller
+from tests.adoption.job_material import ROBOT, USER, password_of
+from tests.adoption.model_stub import ModelStub, model_stub
+from tests.adoption.servers import fork_server, run_python
+
+MODEL_KEY = "sk-the-key-of-the-model"
+ADMIN = "root"
+_SERVER = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES": "http",
+    "MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS": "true",
+    "MLFLOW_ONLINE_SCORING_DEFAULT_SESSION_COMPLETION_BUFFER_SECONDS": "0",
+    "MLFLOW_ONLINE_SCORING_DEFAULT_TRACE_COMPLETION_BUFFER_SECONDS": "0",
+    "MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS": "true",
+}
+_WITH_AUTH = {
+    "MLFLOW_AUTH_ADMIN_PASSWORD": password_of(ADMIN),
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": "a key that signs forms",
+    "MLFLOW_SERVER_JOB_GATEWAY_USER": ROBOT,
+}
+# The cache saves a slow password check per request.
+_AUTH_CONFIG = f"""\
+[mlflow]
+default_permission = READ
+database_uri = sqlite:///basic_auth.db
+admin_username = {ADMIN}
+auth_cache_ttl_seconds = 600
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A server with all that the jobs work on.
+
+    Attributes:
+        caller: The user whose things they are.
+        admin: The administrator; the same as the user on an open server.
+        stub: The model behind the gateway.
+        made: What `job_material` made.
+    """
+
+    caller: Caller
+    admin: Caller
+    stub: ModelStub
+    made: dict[str, Any]
+
+    def judge(self, name: str, made_as: str = "judge") -> str:
+        """Returns the serialized judge under a name of its own, by which to find its answers."""
+        return json.dumps(json.loads(self.made[made_as]) | {"name": name})
+
+    def runner(self) -> int:
+        """Returns the process id of the server's runner."""
+        processes = self.caller.server.processes().items()
+        (pid,) = [pid for pid, command in processes if "mlflow.server.jobs.runner" in command]
+        return pid
+
+    def one_yes_for_each_trace(self) -> Counter:
+        return Counter((trace, "yes") for trace in self.made["traces"])
+
+
+@contextmanager
+def open_place(directory: Path, env: Mapping[str, str] | None = None) -> Iterator[Place]:
+    """Runs a server that asks nobody who they are.
+
+    Args:
+        directory: Where it runs.
+        env: Variables beside those that the jobs need.
+    """
+    with model_stub() as stub:
+        served = _SERVER | {"OPENAI_API_BASE": stub.address} | dict(env or {})
+        with fork_server(directory, served) as server:
+            caller = Caller(server)
+            yield Place(caller, caller, stub, _make(server, stub, {}))
+
+
+@contextmanager
+def guarded_place(directory: Path) -> Iterator[Place]:
+    """Runs a server with basic-auth."""
+    config = directory / "auth.ini"
+    config.write_text(_AUTH_CONFIG)
+    env = _SERVER | _WITH_AUTH | {"MLFLOW_AUTH_CONFIG_PATH": str(config)}
+    options = ("--workers", "1", "--app-name", "basic-auth")
+    with model_stub() as stub, fork_server(directory, env, args=options) as server:
+        admin = as_user(server, ADMIN)
+        name, password = admin.credentials
+        credentials = {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
+        yield Place(as_user(server, USER), admin, stub, _make(server, stub, credentials))
+
+
+def as_user(server: Server, user: str | None) -> Caller:
+    """Returns the user as a caller; None has no credentials."""
+    return Caller(server, user and (user, password_of(user)))
+
+
+def _make(server: Server, stub: ModelStub, credentials: Mapping[str, str]) -> dict[str, Any]:
+    env = {"MLFLOW_TRACKING_URI": server.address, **credentials}
+    arguments = (job_material.__file__, stub.address, MODEL_KEY)
+    return json.loads(run_python(server.directory, *arguments, env=env).splitlines()[-1])
