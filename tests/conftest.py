@@ -12,6 +12,9 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "chaos: kills processes that share a database; minutes at most"
     )
+    config.addinivalue_line(
+        "markers", "long: whole fleets, browsers and benchmarks, for minutes; only with -m long"
+    )
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -16,7 +16,7 @@ from tests.adoption.job_material import ENDPOINT
 from tests.adoption.job_places import Place
 from tests.adoption.servers import wait_for
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 # Short enough for a recovery within seconds, long enough for a busy machine.
 _SERVER = {"MLFLOW_SERVER_JOB_LEASE_TTL": "10", "MLFLOW_SERVER_SCHEDULER_LEASE_TTL": "8"}

@@ -85,6 +85,7 @@ def test_a_table_shows_medians_and_ranges_and_the_summary_every_value():
     }
 
 
+@pytest.mark.long
 def test_the_queue_core_is_measured(sqlite_files):
     sizes = CoreSizes(jobs=12, paced=5, idle_seconds=1)
     entrant = Entrant(PEERS["ours"], sys.executable, sqlite_files, "sqlite", sizes)
@@ -97,6 +98,7 @@ def test_the_queue_core_is_measured(sqlite_files):
     assert all(value > 0 for value in figures.values()), figures
 
 
+@pytest.mark.long
 def test_growth_is_measured(sqlite_files):
     sizes = growth.Sizes(rows=(10,), workspaces=(3,), jobs=25)
 
@@ -109,6 +111,7 @@ def test_growth_is_measured(sqlite_files):
             assert figures["idle claim, p50 ms"][0] > 0
 
 
+@pytest.mark.long
 @pytest.mark.servers
 def test_a_server_is_measured(sqlite_files):
     sizes = servers.Sizes(

@@ -18,6 +18,7 @@ SEEDS = {"postgresql": 11, "mariadb": 12, "sqlite": 13}
 POISONS = {"postgresql": 1, "mariadb": 0, "sqlite": 0}
 
 
+@pytest.mark.long
 @pytest.mark.chaos
 @pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="looks into /proc")
 @pytest.mark.parametrize("kind", SEEDS)
