@@ -20,15 +20,22 @@ class Caller:
     Attributes:
         server: Whom the caller talks to.
         credentials: Name and password; None sends neither.
+        workspace: Where the caller works; None leaves it to the server.
     """
 
     server: Server
     credentials: tuple[str, str] | None = field(default=None, repr=False)
+    workspace: str | None = None
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Sends JSON and returns (status, parsed answer or its text)."""
         response = requests.request(
-            method, self.server.address + path, json=body, auth=self.credentials, timeout=60
+            method,
+            self.server.address + path,
+            json=body,
+            auth=self.credentials,
+            headers={"X-MLFLOW-WORKSPACE": self.workspace} if self.workspace else None,
+            timeout=60,
         )
         try:
             return response.status_code, response.json()
@@ -42,7 +49,7 @@ class Caller:
             ServerFailed: The server refused.
         """
         status, answer = self.request(method, path, body)
-        if status != 200:
+        if status not in (200, 201):
             raise ServerFailed(f"{method} {path} was answered with {status}: {answer}")
         return answer
 

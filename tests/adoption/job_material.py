@@ -3,7 +3,8 @@
 usage: python job_material.py MODEL_ADDRESS MODEL_KEY
 
 On a server with basic-auth the environment holds the administrator's credentials; the administrator
-sets up the model and the users, and a user who may use the model makes the rest.
+sets up the model and the users, and a user who may use the model makes the rest. With workspaces
+all of it is in the one that the environment names.
 """
 
 import json
@@ -64,8 +65,12 @@ def _make_users(made: dict[str, Any]) -> None:
     from mlflow.server.auth.client import AuthServiceClient
 
     client = AuthServiceClient(mlflow.get_tracking_uri())
+    workspace = os.environ.get("MLFLOW_WORKSPACE")
+    roles = {role.name: role.id for role in client.list_roles(workspace)} if workspace else {}
     for user in (USER, STRANGER, ROBOT):
         client.create_user(user, password_of(user))
+        if workspace:
+            client.assign_role(user, roles["user"])
     for user in (USER, ROBOT):
         client.grant_user_permission(user, "gateway_endpoint", made["endpoint"], "USE")
     client.grant_user_permission(USER, "gateway_secret", made["secret"], "USE")

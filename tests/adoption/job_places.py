@@ -14,9 +14,11 @@ from tests.adoption.callers import Caller
 from tests.adoption.job_material import ROBOT, USER, password_of
 from tests.adoption.model_stub import ModelStub, model_stub
 from tests.adoption.servers import fork_server, run_python
+from tests.store.jobs.real_databases import fresh_database
 
 MODEL_KEY = "sk-the-key-of-the-model"
 ADMIN = "root"
+_WORKSPACE = "team"
 _SERVER = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES": "http",
@@ -60,6 +62,10 @@ class Place:
         """Returns the serialized judge under a name of its own, by which to find its answers."""
         return json.dumps(json.loads(self.made[made_as]) | {"name": name})
 
+    def other(self, user: str | None) -> Caller:
+        """Returns somebody else who works in the same place; None has no credentials."""
+        return as_user(self.caller.server, user, self.caller.workspace)
+
     def runner(self) -> int:
         """Returns the process id of the server's runner."""
         processes = self.caller.server.processes().items()
@@ -88,23 +94,48 @@ def open_place(directory: Path, env: Mapping[str, str] | None = None) -> Iterato
 @contextmanager
 def guarded_place(directory: Path) -> Iterator[Place]:
     """Runs a server with basic-auth."""
+    with model_stub() as stub, _guarded_server(directory) as server:
+        yield _guarded(server, stub, None)
+
+
+@contextmanager
+def workspace_place(directory: Path) -> Iterator[Place]:
+    """Runs a server with basic-auth and workspaces on PostgreSQL; all is done in one of them."""
+    with (
+        model_stub() as stub,
+        fresh_database("postgresql", directory) as uri,
+        _guarded_server(directory, "--enable-workspaces", "--backend-store-uri", uri) as server,
+    ):
+        admin = as_user(server, ADMIN)
+        admin.ask("POST", "/api/3.0/mlflow/workspaces", {"name": _WORKSPACE})
+        # A client that names a workspace asks this first, and waits three seconds at most.
+        admin.ask("GET", "/api/3.0/mlflow/server-info")
+        yield _guarded(server, stub, _WORKSPACE)
+
+
+def as_user(server: Server, user: str | None, workspace: str | None = None) -> Caller:
+    """Returns the user as a caller; None has no credentials."""
+    return Caller(server, user and (user, password_of(user)), workspace)
+
+
+def _guarded_server(directory: Path, *options: str) -> Server:
     config = directory / "auth.ini"
     config.write_text(_AUTH_CONFIG)
     env = _SERVER | _WITH_AUTH | {"MLFLOW_AUTH_CONFIG_PATH": str(config)}
-    options = ("--workers", "1", "--app-name", "basic-auth")
-    with model_stub() as stub, fork_server(directory, env, args=options) as server:
-        admin = as_user(server, ADMIN)
-        name, password = admin.credentials
-        credentials = {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
-        yield Place(as_user(server, USER), admin, stub, _make(server, stub, credentials))
+    options = ("--workers", "1", "--app-name", "basic-auth", *options)
+    return fork_server(directory, env, args=options)
 
 
-def as_user(server: Server, user: str | None) -> Caller:
-    """Returns the user as a caller; None has no credentials."""
-    return Caller(server, user and (user, password_of(user)))
+def _guarded(server: Server, stub: ModelStub, workspace: str | None) -> Place:
+    admin = as_user(server, ADMIN, workspace)
+    name, password = admin.credentials
+    env = {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
+    if workspace:
+        env["MLFLOW_WORKSPACE"] = workspace
+    return Place(as_user(server, USER, workspace), admin, stub, _make(server, stub, env))
 
 
-def _make(server: Server, stub: ModelStub, credentials: Mapping[str, str]) -> dict[str, Any]:
-    env = {"MLFLOW_TRACKING_URI": server.address, **credentials}
+def _make(server: Server, stub: ModelStub, env: Mapping[str, str]) -> dict[str, Any]:
+    env = {"MLFLOW_TRACKING_URI": server.address, **env}
     arguments = (job_material.__file__, stub.address, MODEL_KEY)
     return json.loads(run_python(server.directory, *arguments, env=env).splitlines()[-1])
