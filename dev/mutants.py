@@ -476,6 +476,7 @@ MUTANTS = [
         "cancellation",
         "        return self._pace.cancel_look_seconds\n",
         "        return None\n",
+        test="test_cancellation.py",
     ),
     _runner(
         "I3",
