@@ -2,9 +2,11 @@
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +80,20 @@ def test_a_stopped_process_is_killed_at_the_instant_that_it_told():
         process.send_signal(signal.SIGSTOP)
         assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
         assert "no sign of life" in process.stderr.read()
+
+
+def test_whoever_watches_kills_past_the_last_instant_that_was_told():
+    read_end, write_end = os.pipe()
+    for instant in (watchdog._now() + 600, watchdog._now() - 1):
+        os.write(write_end, struct.pack("d", instant))
+    killed = threading.Event()
+    watching = threading.Thread(target=watchdog.watch, args=(read_end, killed.set), daemon=True)
+    watching.start()
+    assert killed.wait(PATIENCE_SECONDS)
+    os.close(write_end)
+    watching.join(PATIENCE_SECONDS)
+    assert not watching.is_alive()
+    os.close(read_end)
 
 
 def test_a_process_that_tells_a_later_instant_in_time_lives_on():
