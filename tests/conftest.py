@@ -2,6 +2,11 @@
 
 import os
 
+import pytest
+
+from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
 _DATABASES = {"PostgreSQL": "TEST_POSTGRES_URI", "MySQL or MariaDB": "TEST_MYSQL_URI"}
 
 
@@ -24,3 +29,12 @@ def pytest_terminal_summary(terminalreporter):
     skipped = terminalreporter.stats.get("skipped", [])
     if any("no Chromium was to be had" in str(report.longrepr) for report in skipped):
         terminalreporter.section("THE PAGES WERE NOT TESTED: no Chromium was to be had", red=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_connections_are_left_open():
+    """Or a whole run would have more files open than `select` takes."""
+    yield
+    for store in (SqlAlchemyJobStore, SqlAlchemyStore):
+        for engine in [*store._engine_map.values()]:
+            engine.dispose()

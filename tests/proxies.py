@@ -1,9 +1,9 @@
 """A TCP proxy in the test's process, to cut or hang the connections of a server that others use."""
 
 import contextlib
-import select
 import socket
 import threading
+from multiprocessing.connection import wait
 
 
 class Proxy:
@@ -79,7 +79,7 @@ class Proxy:
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
         with client, server, contextlib.suppress(OSError):
             while True:
-                readable, _, _ = select.select([client, server], [], [])
+                readable = wait([client, server])
                 self._forwards.wait()
                 for each in readable:
                     data = each.recv(65536)

@@ -1,10 +1,10 @@
 """Notices the end of the server process that a runner belongs to, and can end it."""
 
 import os
-import select
 import signal
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import wait
 
 from mlflow.server.jobs.clock import Clock
 
@@ -47,7 +47,7 @@ class ServerWatch:
     def _watch(self, on_death: Callable[[], None]) -> None:
         if self._pidfd is not None:
             # Readable as soon as the process has ended, even while nobody has reaped it.
-            select.select([self._pidfd], [], [])
+            wait([self._pidfd])
         elif not self._is_gone:
             while _exists(self._pid):
                 self._clock.wait(self._never, _POLL_SECONDS)

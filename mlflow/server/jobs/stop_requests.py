@@ -5,11 +5,11 @@ no lock.
 """
 
 import os
-import select
 import signal
 import threading
 from collections.abc import Callable
 from enum import Enum
+from multiprocessing.connection import wait
 
 from mlflow.server.jobs.runner_orders import Order
 
@@ -79,7 +79,7 @@ class StopRequests:
 
     def get(self, timeout_seconds: float | None = None) -> StopRequest | None:
         """The next request; None when the time is over first."""
-        readable, _, _ = select.select([self._read_fd], [], [], timeout_seconds)
+        readable = wait([self._read_fd], timeout_seconds)
         return StopRequest(os.read(self._read_fd, 1)) if readable else None
 
     def _follow(self, orders: int, on_end: Callable[[], None] | None) -> None:

@@ -2,12 +2,12 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -94,7 +94,7 @@ def pidfd_of_attempt(folder: Path, attempt: int) -> int:
 
 
 def has_ended(pidfd: int, patience_seconds: float) -> bool:
-    readable, _, _ = select.select([pidfd], [], [], patience_seconds)
+    readable = wait([pidfd], patience_seconds)
     os.close(pidfd)
     return bool(readable)
 
