@@ -59,6 +59,10 @@ def _job(server, job):
     return server.request("GET", f"/ajax-api/3.0/jobs/{job['job_id']}")[1]
 
 
+def _as_stock_shows(answer):
+    return {name: value for name, value in answer.items() if name != "crashes"}
+
+
 @pytest.mark.parametrize(
     ("turn", "total"), [("stock 1", 3), ("fork 1", 7), ("stock 2", 11), ("fork 2", 15)]
 )
@@ -69,7 +73,7 @@ def test_each_server_in_turn_runs_a_job(history, turn, total):
 @pytest.mark.parametrize("turn", ["stock 1", "fork 1"])
 def test_each_reads_the_finished_jobs_of_the_other(history, turn):
     reader = {"stock 1": "stock 1 by the fork", "fork 1": "fork 1 by stock"}[turn]
-    assert history[reader] == history[turn]
+    assert _as_stock_shows(history[reader]) == _as_stock_shows(history[turn])
 
 
 def test_a_job_that_stock_left_running_is_recovered_by_the_fork(history):
