@@ -240,7 +240,7 @@ def test_a_job_that_cannot_be_watched_is_not_left_running(shared, environment, m
     with pytest.raises(OSError, match="watch"):
         shared.fork(environment("wait", {"path": "/never"}))
     assert _children(shared._server.pid) == []
-    assert _opened("self") == opened
+    assert _opened("self") <= opened
 
 
 def test_jobs_at_once_and_in_a_row_leave_nothing_behind(shared, environment, tmp_path):
@@ -258,7 +258,9 @@ def test_jobs_at_once_and_in_a_row_leave_nothing_behind(shared, environment, tmp
         _end_all([shared.fork(environment("nothing"))])
 
     assert _children(server) == []
-    assert before[:2] == (_opened("self"), _opened(server))
+    # What tests before this one have left may be collected meanwhile.
+    assert _opened("self") <= before[0]
+    assert _opened(server) == before[1]
     assert _data_kib(server) < before[2] + 1024
 
 
