@@ -3,7 +3,7 @@
 The runner stays in the server's process group, so that Ctrl-C reaches both; each drains by itself.
 Its life is bound to two processes: the server whose id it is given, and this one, which holds the
 other end of its standard input (`runner_orders`). One request to stop drains, a second one does not
-wait. When both are gone, so is every process that they started.
+wait. When either is gone the runner sees to the end of what they started.
 """
 
 import contextlib

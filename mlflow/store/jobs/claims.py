@@ -5,10 +5,11 @@ ranges are read from their oldest end: rows that were never retried, and rows wh
 Each stops at the capacity of the type, so that neither the number of rows, nor the rows of a type
 at its capacity, nor those of a backend that is served elsewhere, are ever looked at. Where the
 database can, the types are rows that the ranges are joined to, so that the statement and its plan
-are as short for thirty types as for one. The ranges of
-a type are merged by due time and cut to its capacity: no type takes another's slots, and no retried
-row waits behind a stream of new ones. Rows that another runner is claiming at this moment are
-passed over, not waited for.
+are as short for thirty types as for one.
+
+The ranges of a type are merged by due time and cut to its capacity: no type takes another's slots,
+and no retried row waits behind a stream of new ones. Rows that another runner is claiming at this
+moment are passed over, not waited for.
 
 Locks are then taken in the order of their keys, so that two runners that claim at once cannot wait
 for each other in a circle.
