@@ -108,6 +108,39 @@ def test_an_upgrade_that_was_broken_off_is_finished_by_the_next(stock):
     SqlAlchemyJobStore(uri_of(stock)).create_job("job", "{}")
 
 
+OPTIONS = {
+    "autovacuum_vacuum_threshold": "1000",
+    "autovacuum_vacuum_scale_factor": "0.01",
+    "vacuum_index_cleanup": "on",
+}
+
+
+def options_of_jobs(engine):
+    asked = "SELECT unnest(reloptions) FROM pg_class WHERE oid = 'jobs'::regclass"
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(asked).scalars().all()
+    return dict(option.split("=", 1) for option in found)
+
+
+def test_postgresql_tidies_the_jobs_up_often_and_as_an_operator_has_set_it(stock):
+    if stock.dialect.name != "postgresql":
+        pytest.skip("no other database is told how to tidy up")
+    assert options_of_jobs(stock) == {}
+    own = {"autovacuum_vacuum_threshold": "77"}
+    with stock.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs SET (autovacuum_vacuum_threshold = 77)")
+
+    schema.upgrade(stock)
+    assert options_of_jobs(stock) == OPTIONS | own
+    schema.downgrade(stock)
+    assert options_of_jobs(stock) == own
+
+    with stock.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs RESET (autovacuum_vacuum_threshold)")
+    schema.upgrade(stock)
+    assert options_of_jobs(stock) == OPTIONS
+
+
 def test_servers_that_start_at_once_upgrade_once(stock):
     start = threading.Barrier(3)
 

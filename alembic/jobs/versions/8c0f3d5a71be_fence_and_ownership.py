@@ -13,10 +13,21 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_PENDING = "status = 0"
-_UNFINISHED = "status IN (0, 1, 6)"
+# What `statements.pending` says.
+_PENDING = {"postgresql": "abs(status) = 0", "mssql": "status = 0"}
+_UNFINISHED_EXCLUSIVE = "status IN (0, 1, 6) AND lock_key IS NOT NULL"
+_TERMINAL = "status IN (2, 3, 4, 5)"
 _SUBMITTED_BY_A_USER = "creator IS NOT NULL"
 _DISCOVERED_CANCELED = "status = 5 AND discovered_by IS NOT NULL"
+
+# Each job leaves a dead entry at the old end of the index of claims, where every claim begins to
+# read. PostgreSQL waits until a fifth of all rows is dead, however many have ended for good, and
+# then passes over the indexes of a large table of which few pages are touched.
+_VACUUM = {
+    "autovacuum_vacuum_threshold": "1000",
+    "autovacuum_vacuum_scale_factor": "0.01",
+    "vacuum_index_cleanup": "on",
+}
 
 
 def _columns():
@@ -46,38 +57,37 @@ def _columns():
 def _indexes():
     """Name, columns, and the condition of a partial index.
 
-    Elsewhere than on PostgreSQL and MSSQL the status is one of the columns instead: MySQL has no
-    partial indexes, and SQLite prefers other indexes to them where a column IS NULL.
+    MySQL has none of those: there the status is one of the columns instead. So it is in the index
+    of claims on SQLite, which prefers other indexes to a partial one where a column IS NULL.
     """
-    if op.get_bind().dialect.name not in ("postgresql", "mssql"):
+    dialect = op.get_bind().dialect.name
+    claimed_by = ["executor_backend", "job_name", "next_attempt_at", "creation_time"]
+    if _is_mysql():
         return [
-            (
-                "index_jobs_claim",
-                ["status", "executor_backend", "job_name", "next_attempt_at", "creation_time"],
-                None,
-            ),
+            ("index_jobs_claim", ["status", *claimed_by], None),
             ("index_jobs_unfinished_lock_key", ["lock_key", "status", "workspace"], None),
             ("index_jobs_discovered_canceled", ["status", "discovered_by"], None),
             ("index_jobs_search_creator", ["creator", "creation_time", "id"], None),
+            ("index_jobs_status_last_update_time", ["status", "last_update_time"], None),
             *_plain_indexes(),
         ]
+    # A row is written anew into its indexes whenever its status changes: on PostgreSQL into all of
+    # them, on SQLite into those that have the status.
     return [
-        (
-            "index_jobs_claim",
-            ["executor_backend", "job_name", "next_attempt_at", "creation_time"],
-            _PENDING,
-        ),
-        ("index_jobs_unfinished_lock_key", ["lock_key", "workspace"], _UNFINISHED),
+        ("index_jobs_claim", ["status", *claimed_by], None)
+        if dialect == "sqlite"
+        else ("index_jobs_claim", claimed_by, _PENDING[dialect]),
+        ("index_jobs_unfinished_lock_key", ["lock_key", "workspace"], _UNFINISHED_EXCLUSIVE),
         ("index_jobs_discovered_canceled", ["last_update_time"], _DISCOVERED_CANCELED),
         # Where nobody logs in, no row has a creator, and this index costs nothing.
         ("index_jobs_search_creator", ["creator", "creation_time", "id"], _SUBMITTED_BY_A_USER),
+        ("index_jobs_status_last_update_time", ["status", "last_update_time"], _TERMINAL),
         *_plain_indexes(),
     ]
 
 
 def _plain_indexes():
     return [
-        ("index_jobs_status_last_update_time", ["status", "last_update_time"], None),
         ("index_jobs_creation_time", ["creation_time", "id"], None),
         ("index_jobs_workspace_creation_time", ["workspace", "creation_time", "id"], None),
         ("index_jobs_search_state", ["status", "creation_time", "id"], None),
@@ -126,12 +136,15 @@ def upgrade():
                 "jobs",
                 columns,
                 postgresql_where=where,
+                sqlite_where=where,
                 mssql_where=where,
             )
+    _set_options({name: value for name, value in _VACUUM.items() if name not in _options()})
 
 
 def downgrade():
     # `params` and `result` stay wide: narrowing them would cut what they hold.
+    _reset_options([name for name in _VACUUM if _options().get(name) == _VACUUM[name]])
     inspector = sa.inspect(op.get_bind())
     present = {index["name"] for index in inspector.get_indexes("jobs")}
     for name, _, _ in _indexes():
@@ -144,6 +157,27 @@ def downgrade():
         for column in reversed(columns):
             if column.name in present:
                 op.drop_column(table, column.name, mssql_drop_default=True)
+
+
+def _options():
+    """Storage parameters of the table that somebody has set; PostgreSQL alone has some."""
+    if op.get_bind().dialect.name != "postgresql":
+        return {}
+    found = op.get_bind().execute(
+        sa.text("SELECT unnest(reloptions) FROM pg_class WHERE oid = 'jobs'::regclass")
+    )
+    return dict(option.split("=", 1) for option in found.scalars())
+
+
+def _set_options(options):
+    if options and op.get_bind().dialect.name == "postgresql":
+        pairs = ", ".join(f"{name} = {value}" for name, value in options.items())
+        op.execute(f"ALTER TABLE jobs SET ({pairs})")
+
+
+def _reset_options(names):
+    if names:
+        op.execute(f"ALTER TABLE jobs RESET ({', '.join(names)})")
 
 
 def _is_mysql():

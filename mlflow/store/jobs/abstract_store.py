@@ -19,9 +19,11 @@ from mlflow.store.jobs.values import (
     CheckpointMove,
     Claim,
     ClaimBatch,
+    DueWork,
     JobLock,
     JobUpdateStatus,
     LockKeyFor,
+    NewJob,
     Outlook,
     Owner,
     RecoveryCandidate,
@@ -94,6 +96,14 @@ class AbstractJobStore(ABC):
         """
 
     @abstractmethod
+    def create_jobs(self, new: Sequence[NewJob]) -> list[str]:
+        """T1 of many jobs in one transaction, of all or of none; answer their ids, in order.
+
+        Raises:
+            FieldTooLarge, InvalidJobField: As `create_job`, of the first such job.
+        """
+
+    @abstractmethod
     def get_job(self, job_id: str) -> Job:
         """The job of this id.
 
@@ -161,8 +171,11 @@ class AbstractJobStore(ABC):
         *,
         default_timeout_seconds: float = 3600.0,
         token_backends: Collection[str | None] = (),
+        after: Sequence[Success] = (),
     ) -> ClaimBatch:
         """T2 and T3. Claim due jobs, oldest due first, within each job type's own capacity.
+
+        Suspects are left out.
 
         Args:
             replica_id: Who claims.
@@ -173,11 +186,44 @@ class AbstractJobStore(ABC):
                 workspace; None means not exclusive.
             default_timeout_seconds: Timeout of lock holders that have none, for lock staleness.
             token_backends: Backends whose jobs get a job token with the claim (I8).
+            after: What is to succeed first, in the same transaction, as by `succeed_all`.
+
+        Raises:
+            NotAllSucceeded: Not all of `after` would be APPLIED; nothing has changed.
+            ResultTooLarge, InvalidJobField: As `succeed`, of one of `after`; nothing has changed.
         """
 
     @abstractmethod
-    def is_anything_due(self, backends: Collection[str | None], job_names: Collection[str]) -> bool:
-        """Whether `claim_batch` would find something, for much less than it costs."""
+    def claim_suspect(
+        self,
+        replica_id: str,
+        backends: Collection[str | None],
+        job_names: Collection[str],
+        lease_seconds: float,
+        lock_key_for: LockKeyFor,
+        *,
+        default_timeout_seconds: float = 3600.0,
+        token_backends: Collection[str | None] = (),
+    ) -> ClaimBatch:
+        """T2 and T3. Claim the oldest suspect of these job types, if any; see `claim_batch`.
+
+        `claim_batch` claims none: who claims has to know that no other suspect runs there (I11).
+        """
+
+    @abstractmethod
+    def due_work(
+        self,
+        backends: Collection[str | None],
+        job_names: Collection[str],
+        suspect_names: Collection[str] = (),
+    ) -> DueWork:
+        """What is due, for much less than a claim costs.
+
+        Args:
+            backends: Served here; None stands for rows without a backend.
+            job_names: The job types of which `claim_batch` might take some.
+            suspect_names: Those of which `claim_suspect` might take one.
+        """
 
     @abstractmethod
     def renew(self, claims: Sequence[Claim], lease_seconds: float) -> set[Claim]:
@@ -317,7 +363,14 @@ class AbstractJobStore(ABC):
 
     @abstractmethod
     def sweep(self, term: Term, limit: int = 1000) -> int:
-        """T9. Mark stale RUNNING jobs NEEDS_RECOVERY; answer how many."""
+        """T9. Mark stale RUNNING jobs NEEDS_RECOVERY; answer how many.
+
+        Rows that another transaction has locked are passed over, not waited for. They stay stale.
+        """
+
+    @abstractmethod
+    def unlocked(self, job_ids: Collection[str]) -> set[str]:
+        """Which of these rows no other transaction holds at this moment."""
 
     @abstractmethod
     def recovery_candidates(self, limit: int = 100) -> list[RecoveryCandidate]:
@@ -340,8 +393,9 @@ class AbstractJobStore(ABC):
         """T12. Back to PENDING.
 
         A job that was lost, rather than handed over, is FAILED instead when that has happened
-        `max_recoveries` times before; its row keeps when and where (I11). `crash` is what its
-        backend says of the loss, where nobody else has seen one.
+        `max_recoveries` times before; its row keeps when and where (I11). One that has used more
+        than half of these is a suspect from then on. `crash` is what its backend says of the loss,
+        where nobody else has seen one.
         """
 
     @abstractmethod
@@ -364,6 +418,10 @@ class AbstractJobStore(ABC):
     @abstractmethod
     def count_waiting(self, backend: str, limit: int = 1000) -> tuple[int, bool]:
         """How many PENDING jobs name this backend, up to a limit, and whether that is all."""
+
+    @abstractmethod
+    def has_expired(self, completed_ttl_seconds: float | None = None) -> bool:
+        """Whether `delete_expired` would find a row."""
 
     @abstractmethod
     def delete_expired(

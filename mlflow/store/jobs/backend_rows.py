@@ -7,9 +7,9 @@ another are counted.
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.engine import Connection
 
-from mlflow.store.jobs.statements import in_states
+from mlflow.store.jobs.statements import in_states, pending
 from mlflow.store.jobs.tables import jobs
-from mlflow.store.jobs.transitions import PENDING, RUNNING
+from mlflow.store.jobs.transitions import RUNNING
 
 # More than anybody configures; a name of each job would be no backend's.
 _MOST_BACKENDS = 100
@@ -21,7 +21,7 @@ def waiting(connection: Connection) -> list[str]:
     while len(found) < _MOST_BACKENDS:
         # Not the first in order: MariaDB walks to it from the first row of this state.
         following = select(func.min(jobs.c.executor_backend)).where(
-            in_states({PENDING}), jobs.c.executor_backend > (found[-1] if found else "")
+            pending(), jobs.c.executor_backend > (found[-1] if found else "")
         )
         step = connection.execute(following).scalar_one()
         if step is None:
@@ -34,7 +34,7 @@ def count_waiting(connection: Connection, backend: str, limit: int) -> int:
     """How many PENDING rows name this backend; no more are read than the limit."""
     some = (
         select(jobs.c.id)
-        .where(in_states({PENDING}), jobs.c.executor_backend == backend)
+        .where(pending(), jobs.c.executor_backend == backend)
         .limit(limit)
         .subquery()
     )

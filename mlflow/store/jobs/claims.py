@@ -1,22 +1,12 @@
-"""Claim a batch of due jobs, and cancel those whose exclusivity lock is held (T2, T3). Keeps I10.
+"""Claim a batch of due jobs, and cancel those whose exclusivity lock is held (T2, T3).
 
-The difficult query. For every job type with free capacity and every backend served here, two index
-ranges are read from their oldest end: rows that were never retried, and rows whose retry is due.
-Each stops at the capacity of the type, so that neither the number of rows, nor the rows of a type
-at its capacity, nor those of a backend that is served elsewhere, are ever looked at. Where the
-database can, the types are rows that the ranges are joined to, so that the statement and its plan
-are as short for thirty types as for one.
-
-The ranges of a type are merged by due time and cut to its capacity: no type takes another's slots,
-and no retried row waits behind a stream of new ones. Rows that another runner is claiming at this
-moment are passed over, not waited for.
-
-Locks are then taken in the order of their keys, so that two runners that claim at once cannot wait
-for each other in a circle.
+Which rows are due is asked of `due_rows`. Locks are then taken in the order of their keys, so that
+two runners that claim at once cannot wait for each other in a circle.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -28,20 +18,22 @@ from sqlalchemy import (
     Integer,
     Row,
     Select,
-    String,
     Update,
     bindparam,
-    literal,
-    literal_column,
     select,
-    true,
-    union_all,
 )
 from sqlalchemy.engine import Connection
 
-from mlflow.store.jobs import dialects, job_tokens, lock_rows, statements
+from mlflow.store.jobs import (
+    dialects,
+    driver_text,
+    due_rows,
+    job_tokens,
+    lock_rows,
+    statements,
+    suspicion,
+)
 from mlflow.store.jobs.tables import jobs
-from mlflow.store.jobs.transitions import CLAIM
 from mlflow.store.jobs.values import Claim, ClaimBatch, ClaimedJob, LockKeyFor
 
 _SHAPES = 128
@@ -79,7 +71,49 @@ def claim_batch(
     free = {name: slots for name, slots in capacity.items() if slots > 0}
     if not free or not backends:
         return ClaimBatch([], [])
-    rows = sorted(_claim(connection, free, backends, replica_id, lease_ms, now), key=_age)
+    rows = _claim(connection, free, backends, replica_id, lease_ms, now)
+    return _batch(
+        connection, rows, free, lock_key_for, default_timeout_seconds, now, token_backends
+    )
+
+
+def claim_suspect(
+    connection: Connection,
+    replica_id: str,
+    backends: Collection[str | None],
+    job_names: Collection[str],
+    lease_ms: int,
+    lock_key_for: LockKeyFor,
+    default_timeout_seconds: float,
+    now: ColumnElement,
+    token_backends: Collection[str | None] = (),
+) -> ClaimBatch:
+    """As `claim_batch`, of the oldest suspect."""
+    if not job_names or not backends:
+        return ClaimBatch([], [])
+    candidates = due_rows.suspect(job_names, backends, connection.dialect.name)
+    rows = _claim_these(connection, candidates, replica_id, lease_ms, now)
+    return _batch(
+        connection,
+        rows,
+        dict.fromkeys(job_names, 1),
+        lock_key_for,
+        default_timeout_seconds,
+        now,
+        token_backends,
+    )
+
+
+def _batch(
+    connection: Connection,
+    rows: list[Row],
+    free: Mapping[str, int],
+    lock_key_for: LockKeyFor,
+    default_timeout_seconds: float,
+    now: ColumnElement,
+    token_backends: Collection[str | None],
+) -> ClaimBatch:
+    rows = sorted(rows, key=_age)
     jobs_in_order = [job for row in rows if (job := _readable(connection, row, lock_key_for, now))]
     canceled = set()
     for job in sorted((each for each in jobs_in_order if each.lock_key), key=_lock_order):
@@ -91,102 +125,12 @@ def claim_batch(
             connection.execute(statements.conflict(job.claim, reason, now))
             canceled.add(job.claim)
     claimed = [job for job in jobs_in_order if job.claim not in canceled]
+    taken = Counter(row.job_name for row in rows)
     return ClaimBatch(
         _with_tokens(connection, claimed, token_backends),
         [job.claim.job_id for job in jobs_in_order if job.claim in canceled],
+        frozenset(name for name, slots in free.items() if taken[name] >= slots),
     )
-
-
-def due(
-    capacity: Mapping[str, int], backends: Collection[str | None], now: ColumnElement, dialect: str
-) -> Select | CompoundSelect:
-    """The ids of the oldest due rows of every job type, as many as each has slots."""
-    types = sorted(capacity.items())
-    if dialects.joins_laterally(dialect):
-        # One plan for all types: to plan the ranges of each takes longer than to read them.
-        # No VALUES: SQLAlchemy would compile the statement anew each time.
-        free = union_all(
-            *(
-                select(literal(name, String).label("job_name"), _slots(slots).label("slots"))
-                for name, slots in types
-            )
-        ).subquery("free")
-        # By their text, since a subquery within a subquery would bring its own rows of `free`.
-        name, slots = literal_column("free.job_name"), literal_column("free.slots")
-        of_type = _of_type(due_ranges(name, slots, backends, now, dialect), slots)
-        of_type = of_type.lateral("of_type")
-        return select(of_type.c.id).select_from(free.join(of_type, true()))
-    return union_all(
-        *(
-            select(_of_type(due_ranges(name, slots, backends, now, dialect), slots).subquery().c.id)
-            for name, slots in types
-        )
-    )
-
-
-def _slots(slots) -> ColumnElement[int]:
-    return slots if isinstance(slots, ColumnElement) else literal(slots, Integer)
-
-
-def due_ranges(
-    name: str,
-    slots: int,
-    backends: Collection[str | None],
-    now: ColumnElement,
-    dialect: str,
-    lock: bool = True,
-) -> list[Select]:
-    """The index ranges of one job type: for each backend its new rows and its due retries."""
-    ranges = []
-    for backend in sorted(backends, key=lambda each: (each is not None, each)):
-        served = [
-            statements.in_states(CLAIM.leaves),
-            jobs.c.executor_backend.is_(None)
-            if backend is None
-            else jobs.c.executor_backend == backend,
-            jobs.c.job_name == name,
-        ]
-        of_one_type = [jobs.c.executor_backend, jobs.c.job_name]
-        new = (
-            select(jobs.c.id, jobs.c.creation_time.label("due_at"))
-            .where(*served, jobs.c.next_attempt_at.is_(None))
-            .order_by(
-                *dialects.index_order(
-                    dialect, [*of_one_type, jobs.c.next_attempt_at], [jobs.c.creation_time]
-                )
-            )
-        )
-        retried = (
-            select(jobs.c.id, jobs.c.next_attempt_at.label("due_at"))
-            .where(*served, jobs.c.next_attempt_at <= now)
-            .order_by(
-                *dialects.index_order(
-                    dialect, of_one_type, [jobs.c.next_attempt_at, jobs.c.creation_time]
-                )
-            )
-        )
-        oldest = [each.limit(slots) for each in (new, retried)]
-        ranges += [dialects.skipping_locked(each, jobs) if lock else each for each in oldest]
-    return ranges
-
-
-def anything_due(
-    job_names: Collection[str], backends: Collection[str | None], now: ColumnElement, dialect: str
-) -> Select:
-    """One row if a claim would find any. It locks nothing, so it may answer of a row just taken."""
-    ranges = [
-        each.subquery()
-        for name in sorted(job_names)
-        for each in due_ranges(name, 1, backends, now, dialect, lock=False)
-    ]
-    found = union_all(*(select(each.c.id) for each in ranges)).subquery()
-    return select(found.c.id).limit(1)
-
-
-def _of_type(ranges: list[Select], slots) -> Select:
-    each_oldest = [each.subquery() for each in ranges]
-    merged = union_all(*(select(each.c.id, each.c.due_at) for each in each_oldest)).subquery()
-    return select(merged.c.id).order_by(merged.c.due_at, merged.c.id).limit(slots)
 
 
 def _claim(
@@ -197,12 +141,37 @@ def _claim(
     lease_ms: int,
     now: dialects.now_ms,
 ) -> list[Row]:
-    shape = (*sorted(capacity),), frozenset(backends), now.offset_ms, connection.dialect.name
-    slots = {f"slots_{number}": capacity[name] for number, name in enumerate(shape[0])}
+    dialect, names = connection.dialect.name, sorted(capacity)
+    shape = frozenset(backends), now.offset_ms, dialect
+    values = {"replica_id": replica_id, "lease_ms": lease_ms}
+    if dialects.takes_lists(dialect):
+        values |= {"names": names, "slots": [capacity[name] for name in names]}
+        return driver_text.execute(connection, _prepared_claim_of_listed(*shape), values).all()
+    slots = {f"slots_{number}": capacity[name] for number, name in enumerate(names)}
     if dialects.updates_return_rows(connection):
-        values = {"replica_id": replica_id, "lease_ms": lease_ms, **slots}
-        return connection.execute(_prepared_claim(*shape), values).all()
-    ids = connection.scalars(_prepared_due(*shape), slots).all()
+        claiming = _prepared_claim((*names,), *shape)
+        return driver_text.execute(connection, claiming, values | slots).all()
+    due = driver_text.execute(connection, _prepared_due((*names,), *shape), slots)
+    return _claim_locked(connection, due.scalars().all(), replica_id, lease_ms, now)
+
+
+def _claim_these(
+    connection: Connection, candidates: Select, replica_id: str, lease_ms: int, now: ColumnElement
+) -> list[Row]:
+    if dialects.updates_return_rows(connection):
+        claiming = claim_at_once(candidates, replica_id, lease_ms, now, connection.dialect.name)
+        return connection.execute(claiming).all()
+    ids = connection.scalars(candidates).all()
+    return _claim_locked(connection, ids, replica_id, lease_ms, now)
+
+
+def _claim_locked(
+    connection: Connection,
+    ids: Sequence[str],
+    replica_id: str,
+    lease_ms: int,
+    now: ColumnElement,
+) -> list[Row]:
     if not ids:
         return []
     which = jobs.c.id.in_(ids)
@@ -217,23 +186,39 @@ def _prepared_due(
     names: tuple[str, ...], backends: frozenset[str | None], offset_ms: int, dialect: str
 ) -> CompoundSelect:
     slots = {name: bindparam(f"slots_{number}", type_=Integer) for number, name in enumerate(names)}
-    return due(slots, backends, dialects.now_ms(offset_ms), dialect)
+    return due_rows.due(slots, backends, dialects.now_ms(offset_ms), dialect)
 
 
 @lru_cache(maxsize=_SHAPES)
 def _prepared_claim(
     names: tuple[str, ...], backends: frozenset[str | None], offset_ms: int, dialect: str
 ) -> Update:
+    return _claim_by(_prepared_due(names, backends, offset_ms, dialect), offset_ms, dialect)
+
+
+@lru_cache(maxsize=_SHAPES)
+def _prepared_claim_of_listed(
+    backends: frozenset[str | None], offset_ms: int, dialect: str
+) -> Update:
+    names = bindparam("names", type_=due_rows.NAMES)
+    slots = bindparam("slots", type_=due_rows.SLOTS)
+    now = dialects.now_ms(offset_ms)
+    due = due_rows.due_of_listed(names, slots, backends, now, dialect)
+    return _claim_by(due, offset_ms, dialect)
+
+
+def _claim_by(candidates: Select | CompoundSelect, offset_ms: int, dialect: str) -> Update:
     replica_id = bindparam("replica_id", type_=jobs.c.claimed_by.type)
     lease_ms = bindparam("lease_ms", type_=BigInteger)
-    candidates = _prepared_due(names, backends, offset_ms, dialect)
-    return claim_at_once(candidates, replica_id, lease_ms, dialects.now_ms(offset_ms))
+    return claim_at_once(candidates, replica_id, lease_ms, dialects.now_ms(offset_ms), dialect)
 
 
-def claim_at_once(candidates: Select, replica_id: str, lease_ms: int, now: ColumnElement) -> Update:
+def claim_at_once(
+    candidates: Select, replica_id: str, lease_ms: int, now: ColumnElement, dialect: str
+) -> Update:
     """T2 of all candidates, where an update can answer its rows."""
-    due_rows = candidates.cte("due_rows")
-    which = jobs.c.id.in_(select(due_rows.c.id))
+    found = candidates.cte("due_rows")
+    which = dialects.is_among(jobs.c.id, select(found.c.id), dialect)
     return statements.claim(which, replica_id, lease_ms, now).returning(*_COLUMNS)
 
 
@@ -273,6 +258,7 @@ def _claimed(claim: Claim, row: Row, params: dict[str, Any]) -> ClaimedJob:
         recovery_count=row.recovery_count,
         sealed_environment=row.sealed_environment,
         lock_key=row.lock_key,
+        is_suspect=suspicion.is_marked(row.next_attempt_at),
     )
 
 

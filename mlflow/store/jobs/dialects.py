@@ -7,14 +7,21 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    FromClause,
+    Integer,
     Select,
     Table,
+    any_,
+    cast,
+    column,
     event,
+    func,
     text,
 )
 from sqlalchemy.engine import Connection, Engine
@@ -30,12 +37,15 @@ _MOST_TEXT_BYTES = 32 * 1024 * 1024
 _SILENT_PING_SECONDS = 60.0
 _SELF_COMMITTING = "self_committing"
 _SQLITE_BUSY_MS = 20_000
+_SQLITE_IS_SET_UP = "mlflow_jobs_is_set_up"
 _MYSQL_ESCAPED = "\\'\"\n\r\x1a"
 _IDLE_TRANSACTION_SECONDS = 10
 _LOCK_WAIT_SECONDS = 10
 _SCHEMA_LOCK_SECONDS = 600
 _SCHEMA_LOCK_ID = 4_905_611_380_201
 _SCHEMA_LOCK_NAME = "mlflow_jobs_schema"
+_START_LOCK_ID = 4_905_611_380_202
+_START_LOCK_NAME = "mlflow_start"
 
 
 class now_ms(FunctionElement):
@@ -51,6 +61,10 @@ class now_ms(FunctionElement):
     def __init__(self, offset_ms: int = 0) -> None:
         super().__init__(offset_ms)
         self.offset_ms = offset_ms
+
+
+# An expression is never changed, and to make one costs more than to use it.
+now = lru_cache(maxsize=128)(now_ms)
 
 
 @compiles(now_ms, "postgresql")
@@ -78,6 +92,30 @@ def _mssql_now(element, compiler, **kwargs):
     return f"(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + {offset})"
 
 
+class status_as_indexed(FunctionElement):
+    """The status of a row, as the condition of the index of claims reads it.
+
+    On PostgreSQL no other index may serve a claim. Where statistics are of a time when nothing was
+    pending, all of them seem equally short, and after a burst of submissions each claim would read
+    and sort all that waits. So there it is an expression which only that index has.
+    """
+
+    type = Integer()
+    name = "status_as_indexed"
+    inherit_cache = True
+
+
+@compiles(status_as_indexed)
+def _status(element, compiler, **kwargs):
+    (status,) = element.clauses
+    return compiler.process(status, **kwargs)
+
+
+@compiles(status_as_indexed, "postgresql")
+def _postgresql_status(element, compiler, **kwargs):
+    return f"abs({_status(element, compiler, **kwargs)})"
+
+
 def index_order(
     dialect: str, constant: list[ColumnElement], then: list[ColumnElement]
 ) -> list[ColumnElement]:
@@ -89,9 +127,38 @@ def index_order(
     return then if dialect in ("mysql", "mariadb") else [*constant, *then]
 
 
-def joins_laterally(dialect: str) -> bool:
-    """Whether a subquery may use the columns, also as its limit, of what stands before it."""
+def read_by(statement: Select, table: Table, index: str) -> Select:
+    """Read a table by this index, whatever statistics say: they may be of a quiet time.
+
+    On PostgreSQL the condition has to see to that (`status_as_indexed`). SQLite has no statistics
+    unless somebody asks for them, and takes the index of which it can use most columns.
+    """
+    for dialect in ("mysql", "mariadb"):
+        statement = statement.with_hint(table, f"FORCE INDEX ({index})", dialect)
+    return statement
+
+
+def listed(name: str, **columns: ColumnElement) -> FromClause:
+    """A table whose columns are lists of one length, where a list can be a value."""
+    rows = func.unnest(*(cast(values, values.type) for values in columns.values()))
+    named = [column(each, values.type.item_type) for each, values in columns.items()]
+    return rows.table_valued(*named).render_derived(name=name)
+
+
+def takes_lists(dialect: str) -> bool:
+    """Whether a list can be a value of a statement, and a subquery use the columns before it."""
     return dialect == "postgresql"
+
+
+def is_among(id_column: ColumnElement, found: Select, dialect: str) -> ColumnElement[bool]:
+    """A row is named by one of the ids that a subquery finds.
+
+    PostgreSQL might read all rows and ask of each whether it is found. Of a list of ids it knows no
+    better than to look them up.
+    """
+    if takes_lists(dialect):
+        return id_column == any_(func.array(found.scalar_subquery()))
+    return id_column.in_(found)
 
 
 def skipping_locked(statement: Select, table: Table) -> Select:
@@ -112,6 +179,11 @@ def updates_return_rows(connection: Connection) -> bool:
     """Whether UPDATE can answer the rows that it changed."""
     dialect = connection.dialect
     return getattr(dialect, "update_returning", dialect.name == "postgresql")
+
+
+def inserts_return_rows(connection: Connection) -> bool:
+    """Whether INSERT can answer the row as it stands then, so that it need not be read."""
+    return connection.dialect.insert_returning
 
 
 def updates_return_subqueries(connection: Connection) -> bool:
@@ -209,10 +281,12 @@ def _switches_silently(engine: Engine) -> bool:
 def begin(connection: Connection) -> None:
     """Begin a transaction that will write."""
     if connection.dialect.name == "sqlite":
-        # By the driver itself: SQLAlchemy's share of these would be a fifth of a small transaction.
-        driver = connection.connection.driver_connection
-        driver.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MS}")
-        driver.execute("PRAGMA foreign_keys = ON")
+        if _SQLITE_IS_SET_UP not in connection.info:
+            # Once for each connection: SQLite parses all its statements anew after these.
+            connection.info[_SQLITE_IS_SET_UP] = True
+            driver = connection.connection.driver_connection
+            driver.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MS}")
+            driver.execute("PRAGMA foreign_keys = ON")
         # Taken at once: a reader that turns writer later would fail instead of waiting.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -356,8 +430,7 @@ def is_retryable(error: DBAPIError, dialect_name: str) -> bool:
     """Whether the database rolled the transaction back only because of concurrent ones."""
     original = error.orig
     if dialect_name == "postgresql":
-        state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-        return state in ("40001", "40P01", "55P03")
+        return _state_of(error) in ("40001", "40P01", "55P03") or is_of_shared_session(error)
     number = original.args[0] if original is not None and original.args else None
     if dialect_name in ("mysql", "mariadb"):
         return number in (1020, 1205, 1213)
@@ -374,29 +447,50 @@ def is_retryable(error: DBAPIError, dialect_name: str) -> bool:
     return False
 
 
+def is_of_shared_session(error: DBAPIError) -> bool:
+    """Whether PostgreSQL misses what this session prepared, or has it already."""
+    return _state_of(error) in ("26000", "42P05")
+
+
+def _state_of(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+
+
 @contextmanager
 def schema_lock(connection: Connection) -> Iterator[None]:
     """Keep other servers that start on this database out of its migrations meanwhile."""
-    name = connection.dialect.name
-    if name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _SCHEMA_LOCK_ID})
-    elif name == "sqlite":
+    if connection.dialect.name == "sqlite":
         begin(connection)
-    elif name == "mssql":
+    else:
+        _take_lock(connection, _SCHEMA_LOCK_NAME, _SCHEMA_LOCK_ID)
+    try:
+        yield
+    finally:
+        if connection.dialect.name in ("mysql", "mariadb"):
+            connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _SCHEMA_LOCK_NAME})
+
+
+def wait_for_start_lock(connection: Connection) -> None:
+    """Be the only one that prepares this database, until the connection is closed.
+
+    Not on SQLite, where a lock of the database would keep its preparation out as well.
+    """
+    _take_lock(connection, _START_LOCK_NAME, _START_LOCK_ID)
+
+
+def _take_lock(connection: Connection, name: str, number: int) -> None:
+    """A lock of this transaction, or of this connection on MySQL; waits for it."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": number})
+    elif connection.dialect.name == "mssql":
         connection.execute(
             text(
                 "EXEC sp_getapplock @Resource = :name, @LockMode = 'Exclusive', "
                 "@LockTimeout = :wait"
             ),
-            {"name": _SCHEMA_LOCK_NAME, "wait": _SCHEMA_LOCK_SECONDS * 1000},
+            {"name": name, "wait": _SCHEMA_LOCK_SECONDS * 1000},
         )
-    elif name in ("mysql", "mariadb"):
+    elif connection.dialect.name in ("mysql", "mariadb"):
         connection.execute(
-            text("SELECT GET_LOCK(:name, :wait)"),
-            {"name": _SCHEMA_LOCK_NAME, "wait": _SCHEMA_LOCK_SECONDS},
+            text("SELECT GET_LOCK(:name, :wait)"), {"name": name, "wait": _SCHEMA_LOCK_SECONDS}
         )
-    try:
-        yield
-    finally:
-        if name in ("mysql", "mariadb"):
-            connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _SCHEMA_LOCK_NAME})

@@ -79,6 +79,10 @@ class LeadershipLost(MlflowException):
         )
 
 
+class NotAllSucceeded(Exception):
+    """Of several claims that were to succeed together some were refused, so that none has (I1)."""
+
+
 class JobsSchemaOutOfDate(MlflowException):
     """The database lacks what this release adds to the jobs tables."""
 

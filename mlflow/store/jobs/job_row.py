@@ -58,7 +58,8 @@ def to_entity(row: Row) -> StoredJob:
         status=status,
         result=row.result,
         retry_count=row.retry_count,
-        last_update_time=row.last_update_time,
+        # A report of progress leaves the column alone.
+        last_update_time=max(row.last_update_time, row.progress_updated_at or 0),
         workspace=row.workspace,
         status_details=_of_type(row.status_details, dict),
         creator=row.creator,

@@ -15,6 +15,7 @@ from mlflow.store.jobs import (
     lock_rows,
     retention,
     statements,
+    suspicion,
     texts,
     transitions,
 )
@@ -38,12 +39,23 @@ class LeaderVerbs(SqlStore):
 
     def sweep(self, term: Term, limit: int = 1000) -> int:
         def sweep(connection: Connection) -> int:
-            ids = connection.scalars(statements.swept(limit, self._now)).all()
-            if not ids:
+            stale = connection.scalars(statements.swept(limit, self._now)).all()
+            # I3: what a process holds that was stopped must not keep the others from recovery.
+            free = stale and connection.scalars(statements.unlocked(stale)).all()
+            if not free:
                 return 0
-            return connection.execute(statements.sweep(ids, term, self._now)).rowcount
+            return connection.execute(statements.sweep(free, term, self._now)).rowcount
 
         return self._transactions.write_statement(sweep)
+
+    def unlocked(self, job_ids: Collection[str]) -> set[str]:
+        found: set[str] = set()
+        for chunk in chunks([*job_ids]):
+            free = statements.unlocked(chunk)
+            found |= self._transactions.write_statement(
+                lambda connection, free=free: {*connection.scalars(free)}
+            )
+        return found
 
     def recovery_candidates(self, limit: int = 100) -> list[RecoveryCandidate]:
         found = (
@@ -56,13 +68,19 @@ class LeaderVerbs(SqlStore):
                 jobs.c.claimed_by,
                 jobs.c.crashed_at,
                 jobs.c.crashes,
+                jobs.c.next_attempt_at,
             )
             .where(statements.in_states({transitions.NEEDS_RECOVERY}))
             .order_by(jobs.c.last_update_time, jobs.c.id)
             .limit(limit)
         )
         rows = self._transactions.read(lambda connection: connection.execute(found).all())
-        return [RecoveryCandidate(*row[:-1], crashes.read(row.crashes)) for row in rows]
+        return [
+            RecoveryCandidate(
+                *row[:-2], crashes.read(row.crashes), suspicion.is_marked(row.next_attempt_at)
+            )
+            for row in rows
+        ]
 
     def reattach(
         self, candidate: RecoveryCandidate, replica_id: str, lease_seconds: float, term: Term
@@ -143,6 +161,10 @@ class LeaderVerbs(SqlStore):
             lambda connection: backend_rows.count_waiting(connection, backend, limit)
         )
         return count, count < limit
+
+    def has_expired(self, completed_ttl_seconds: float | None = None) -> bool:
+        ttl_ms = None if completed_ttl_seconds is None else ms(completed_ttl_seconds)
+        return self._finds_any(retention.any_expired(ttl_ms, self._now))
 
     def delete_expired(
         self, term: Term, completed_ttl_seconds: float | None = None, limit: int = 1000

@@ -48,7 +48,7 @@ class LegacyVerbs:
 
     def current_claim(self, job_id: str) -> Claim:
         """The claim that a running job is under, for those who were given no fence."""
-        which = and_(self._which(job_id), statements.in_states(OWNED))
+        which = and_(self._which(job_id), statements.still_in(OWNED))
 
         def find(connection: Connection) -> Claim:
             fence = connection.execute(select(jobs.c.fence).where(which)).scalar_one_or_none()

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from sqlalchemy import (
     ColumnElement,
     Delete,
+    FromClause,
     and_,
     delete,
     exists,
@@ -97,7 +98,7 @@ def acquire_owned(
 ) -> JobLock | None:
     """`acquire`, for a claim that may be lost by now; None when the lock is not ours."""
     # I1: the row stays locked until the transaction ends, so that the claim lasts as long.
-    owned = select(jobs.c.id).where(statements.in_states(OWNED), statements.held_by([claim]))
+    owned = select(jobs.c.id).where(statements.still_in(OWNED), statements.held_by([claim]))
     if connection.execute(dialects.locking(owned, jobs)).one_or_none() is None:
         return None
     if acquire(connection, lock_key, claim, now, default_timeout_seconds) is not None:
@@ -132,6 +133,13 @@ def release_all(claims: Sequence[Claim]) -> Delete:
         for claim in claims
     )
     return delete(job_locks).where(or_(false(), *held))
+
+
+def release_listed(claims: FromClause) -> Delete:
+    """Give back what a list of claims holds."""
+    return delete(job_locks).where(
+        _locks.job_id == claims.c.id, or_(_locks.fence == claims.c.fence, _locks.fence.is_(None))
+    )
 
 
 def release_unowned(connection: Connection, job_id: str) -> None:

@@ -9,18 +9,23 @@ from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import (
     checkpoints,
     claims,
+    dialects,
+    driver_text,
+    due_rows,
     job_row,
     lock_rows,
     prepared,
     statements,
     texts,
 )
+from mlflow.store.jobs.errors import NotAllSucceeded
 from mlflow.store.jobs.sql_store import SqlStore, chunks, ms
 from mlflow.store.jobs.tables import jobs
 from mlflow.store.jobs.values import (
     CheckpointMove,
     Claim,
     ClaimBatch,
+    DueWork,
     JobLock,
     JobUpdateStatus,
     LockKeyFor,
@@ -28,10 +33,6 @@ from mlflow.store.jobs.values import (
     Success,
     TokenHolder,
 )
-
-
-class _NotAll(Exception):
-    """Undoes a transaction in which some row was not met."""
 
 
 class OwnerVerbs(SqlStore):
@@ -47,9 +48,13 @@ class OwnerVerbs(SqlStore):
         *,
         default_timeout_seconds: float = 3600.0,
         token_backends: Collection[str | None] = (),
+        after: Sequence[Success] = (),
     ) -> ClaimBatch:
-        return self._transactions.write(
-            lambda connection: claims.claim_batch(
+        self._refuse_unstorable(after)
+
+        def claim_batch(connection: Connection) -> ClaimBatch:
+            self._succeed_all(connection, after)
+            return claims.claim_batch(
                 connection,
                 replica_id,
                 backends,
@@ -60,14 +65,44 @@ class OwnerVerbs(SqlStore):
                 self._now,
                 token_backends,
             )
+
+        return self._transactions.write(claim_batch)
+
+    def claim_suspect(
+        self,
+        replica_id: str,
+        backends: Collection[str | None],
+        job_names: Collection[str],
+        lease_seconds: float,
+        lock_key_for: LockKeyFor,
+        *,
+        default_timeout_seconds: float = 3600.0,
+        token_backends: Collection[str | None] = (),
+    ) -> ClaimBatch:
+        return self._transactions.write(
+            lambda connection: claims.claim_suspect(
+                connection,
+                replica_id,
+                backends,
+                job_names,
+                ms(lease_seconds),
+                lock_key_for,
+                default_timeout_seconds,
+                self._now,
+                token_backends,
+            )
         )
 
-    def is_anything_due(self, backends: Collection[str | None], job_names: Collection[str]) -> bool:
-        if not backends or not job_names:
-            return False
-        due = claims.anything_due(job_names, backends, self._now, self.engine.dialect.name)
+    def due_work(
+        self,
+        backends: Collection[str | None],
+        job_names: Collection[str],
+        suspect_names: Collection[str] = (),
+    ) -> DueWork:
         return self._transactions.read(
-            lambda connection: connection.execute(due).first() is not None
+            lambda connection: due_rows.due_work(
+                connection, backends, job_names, suspect_names, self._now
+            )
         )
 
     def renew(self, claims: Sequence[Claim], lease_seconds: float) -> set[Claim]:
@@ -112,21 +147,33 @@ class OwnerVerbs(SqlStore):
     def succeed_all(self, successes: Sequence[Success]) -> bool:
         if not successes:
             return True
+        self._refuse_unstorable(successes)
+        try:
+            self._transactions.write(lambda connection: self._succeed_all(connection, successes))
+        except NotAllSucceeded:
+            return False
+        return True
+
+    def _refuse_unstorable(self, successes: Sequence[Success]) -> None:
         for each in successes:
             texts.storable_result(each.result, self._text_limit)
+
+    def _succeed_all(self, connection: Connection, successes: Sequence[Success]) -> None:
+        if not successes:
+            return
+        if self._succeed_together(connection, successes) != len(successes):
+            raise NotAllSucceeded
+
+    def _succeed_together(self, connection: Connection, successes: Sequence[Success]) -> int:
+        if dialects.takes_lists(connection.dialect.name):
+            statement = prepared.succeed_listed(self.clock_offset_ms)
+            values = prepared.listed_successes(successes)
+            return driver_text.execute(connection, statement, values).scalar_one()
         count, values = len(successes), prepared.success_values(successes)
-
-        def succeed_all(connection: Connection) -> bool:
-            statement = prepared.succeed_all(count, self.clock_offset_ms)
-            if connection.execute(statement, values).rowcount != count:
-                raise _NotAll
-            connection.execute(prepared.release_all(count), values)
-            return True
-
-        try:
-            return self._transactions.write(succeed_all)
-        except _NotAll:
-            return False
+        statement = prepared.succeed_all(count, self.clock_offset_ms)
+        succeeded = driver_text.execute(connection, statement, values).rowcount
+        driver_text.execute(connection, prepared.release_all(count), values)
+        return succeeded
 
     def fail(self, owner: Owner, error: str) -> JobUpdateStatus:
         error = texts.repaired(error)

@@ -9,10 +9,22 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Delete, Insert, Update, bindparam
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Delete,
+    Insert,
+    Select,
+    String,
+    Text,
+    Update,
+    bindparam,
+    func,
+    select,
+)
+from sqlalchemy.sql.dml import ReturningInsert
 
-from mlflow.store.jobs import lock_rows, statements
-from mlflow.store.jobs.dialects import now_ms
+from mlflow.store.jobs import dialects, job_row, lock_rows, statements
 from mlflow.store.jobs.tables import jobs
 from mlflow.store.jobs.values import Claim, Success
 
@@ -23,13 +35,41 @@ _SHAPES = 128
 def succeed_all(count: int, clock_offset_ms: int) -> Update:
     """T5 of so many claims, run with `success_values`."""
     results = [bindparam(f"result_{each}", type_=jobs.c.result.type) for each in range(count)]
-    return statements.succeed_all(_claims(count), results, now_ms(clock_offset_ms))
+    return statements.succeed_all(_claims(count), results, dialects.now_ms(clock_offset_ms))
 
 
 @lru_cache(maxsize=_SHAPES)
 def release_all(count: int) -> Delete:
     """The release of all locks of so many claims, run with `success_values`."""
     return lock_rows.release_all(_claims(count))
+
+
+@lru_cache(maxsize=_SHAPES)
+def succeed_listed(clock_offset_ms: int) -> Select:
+    """T5 of a list of claims and the release of their locks, run with `listed_successes`.
+
+    Answers how many of them it met.
+    """
+    ids = bindparam("ids", type_=ARRAY(String))
+    listed = dialects.listed(
+        "successes",
+        id=ids,
+        fence=bindparam("fences", type_=ARRAY(BigInteger)),
+        result=bindparam("results", type_=ARRAY(Text)),
+    )
+    succeeding = statements.succeed_listed(listed, ids, dialects.now_ms(clock_offset_ms))
+    succeeded = succeeding.returning(jobs.c.id, jobs.c.fence).cte("succeeded")
+    released = lock_rows.release_listed(succeeded).cte("released")
+    return select(func.count()).select_from(succeeded).add_cte(released)
+
+
+def listed_successes(successes: Sequence[Success]) -> dict[str, Any]:
+    """The parameters of `succeed_listed`."""
+    return {
+        "ids": [each.claim.job_id for each in successes],
+        "fences": [each.claim.fence for each in successes],
+        "results": [each.result for each in successes],
+    }
 
 
 def success_values(successes: Sequence[Success]) -> dict[str, Any]:
@@ -47,8 +87,14 @@ def create(columns: tuple[str, ...], clock_offset_ms: int) -> Insert:
     """T1 without a term, run with a value for each of these columns."""
     return statements.create(
         {name: bindparam(name, type_=jobs.c[name].type) for name in columns},
-        now_ms(clock_offset_ms),
+        dialects.now_ms(clock_offset_ms),
     )
+
+
+@lru_cache(maxsize=_SHAPES)
+def create_and_read(columns: tuple[str, ...], clock_offset_ms: int) -> ReturningInsert:
+    """`create`, answering the row."""
+    return create(columns, clock_offset_ms).returning(*job_row.COLUMNS)
 
 
 def _claims(count: int) -> list[Claim]:

@@ -24,7 +24,10 @@ class ReportVerbs(SqlStore):
         texts.storable_tree("status_details", status_details)
 
         def merge(row) -> dict[str, Any]:
-            return {"status_details": _merged(row.status_details, status_details)}
+            return {
+                "status_details": _merged(row.status_details, status_details),
+                "last_update_time": self._now,
+            }
 
         return self._report(job_id, fence, merge)
 
@@ -41,6 +44,7 @@ class ReportVerbs(SqlStore):
     def _progress_effects(
         self, message: str | None, progress: JobProgress | dict[str, Any] | None
     ) -> dict[str, Any]:
+        # Without `last_update_time`, which is in an index: so PostgreSQL writes none of them (HOT).
         effects: dict[str, Any] = {"progress_updated_at": self._now}
         if message is not None:
             effects["status_message"] = texts.storable_message("message", message)
@@ -65,8 +69,8 @@ class ReportVerbs(SqlStore):
             under = [] if fence is None else [jobs.c.fence == fence]
             written = connection.execute(
                 update(jobs)
-                .where(jobs.c.id == job_id, statements.in_states(live), *under)
-                .values(last_update_time=self._now, **effects_on(row))
+                .where(jobs.c.id == job_id, statements.still_in(live), *under)
+                .values(effects_on(row))
             )
             return APPLIED if written.rowcount == 1 else WRONG_STATE
 
@@ -118,7 +122,8 @@ class ReportVerbs(SqlStore):
                     )
                 ).scalar_one_or_none()
                 effects["status_details"] = _merged(stored, status_details)
-            statement = statements.report_progress(holder, effects, self._now)
+                effects["last_update_time"] = self._now
+            statement = statements.report_progress(holder, effects)
             return APPLIED if connection.execute(statement).rowcount == 1 else CLAIM_LOST
 
         return self._transactions.write(report)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, literal_column, or_, select
 from sqlalchemy.engine import Connection
 
 from mlflow.store.jobs import statements
@@ -40,17 +40,29 @@ def delete_expired(
 
     A terminal row's `last_update_time` is when it became terminal, on rows of stock MLflow too.
     """
-    aged = expired(jobs.c.last_update_time < now - _DAY_MS, CANCELED, discovered=True)
-    found = select(jobs.c.id).where(aged).limit(limit)
-    ids = list(connection.scalars(found))
-    if ttl_ms is not None and len(ids) < limit:
-        for status in sorted(TERMINAL):
-            aged = expired(jobs.c.last_update_time < now - ttl_ms, status)
+    ids = []
+    for aged in _aged(ttl_ms, now):
+        if len(ids) < limit:
             ids += connection.scalars(select(jobs.c.id).where(aged).limit(limit - len(ids)))
     deleted = 0
     for chunk in _chunks(ids):
         deleted += connection.execute(statements.remove(chunk, now)).rowcount
     return deleted
+
+
+def any_expired(ttl_ms: int | None, now: ColumnElement) -> Select:
+    """One row if `delete_expired` would find any."""
+    ranges = [exists(select(jobs.c.id).where(aged)) for aged in _aged(ttl_ms, now)]
+    return select(literal_column("1")).where(or_(*ranges))
+
+
+def _aged(ttl_ms: int | None, now: ColumnElement) -> list[ColumnElement[bool]]:
+    """The index ranges in which rows are too old."""
+    ranges = [expired(jobs.c.last_update_time < now - _DAY_MS, CANCELED, discovered=True)]
+    if ttl_ms is not None:
+        ended = jobs.c.last_update_time < now - ttl_ms
+        ranges += [expired(ended, status) for status in sorted(TERMINAL)]
+    return ranges
 
 
 def expired(aged, status, discovered: bool = False) -> ColumnElement[bool]:

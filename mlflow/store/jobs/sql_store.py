@@ -86,7 +86,7 @@ class SqlStore:
 
     @property
     def _now(self) -> ColumnElement:
-        return dialects.now_ms(self.clock_offset_ms)
+        return dialects.now(self.clock_offset_ms)
 
     @property
     def _text_limit(self) -> dialects.TextLimit:

@@ -11,10 +11,12 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Delete,
+    FromClause,
     Insert,
     Select,
     Update,
     and_,
+    any_,
     case,
     cast,
     delete,
@@ -31,7 +33,7 @@ from sqlalchemy import (
 )
 
 from mlflow.entities._job_status import JobStatus
-from mlflow.store.jobs import lease_rows, transitions
+from mlflow.store.jobs import dialects, lease_rows, suspicion, transitions
 from mlflow.store.jobs.numbers import LONGEST_SECONDS
 from mlflow.store.jobs.tables import jobs, scheduler_leases
 from mlflow.store.jobs.transitions import Transition
@@ -43,14 +45,39 @@ OVERRUN = 1.15
 
 def in_states(states: Collection[JobStatus]) -> ColumnElement[bool]:
     """The row is in one of these states. Codes are literal, so that partial indexes serve."""
+    return _is_among(jobs.c.status, states)
+
+
+def still_in(states: Collection[JobStatus]) -> ColumnElement[bool]:
+    """A row that was named in another way is in one of these states.
+
+    No index serves this. A database that believes a state to have few rows, as its statistics say
+    until they are made anew, would otherwise read all rows of that state for a few that are named
+    by their ids (I10).
+    """
+    return _is_among(jobs.c.status + literal_column("0"), states)
+
+
+def _is_among(status: ColumnElement[int], states: Collection[JobStatus]) -> ColumnElement[bool]:
     codes = [literal_column(str(code)) for code in sorted(state.to_int() for state in states)]
-    return jobs.c.status == codes[0] if len(codes) == 1 else jobs.c.status.in_(codes)
+    return status == codes[0] if len(codes) == 1 else status.in_(codes)
+
+
+def pending() -> ColumnElement[bool]:
+    """The row is PENDING, said so that the index of claims serves, and on PostgreSQL no other."""
+    return _is_among(dialects.status_as_indexed(jobs.c.status), {transitions.PENDING})
 
 
 def held_by(claims: Iterable[Claim]) -> ColumnElement[bool]:
     """The row is under one of these fences (I1); no row is under none."""
     held = (and_(jobs.c.id == each.job_id, jobs.c.fence == each.fence) for each in claims)
     return or_(false(), *held)
+
+
+def held_by_listed(claims: FromClause, ids: ColumnElement) -> ColumnElement[bool]:
+    """The row is under one of the fences of a list of claims (I1), whose ids are this list."""
+    # What the list of ids adds is that rows are looked up by it.
+    return and_(jobs.c.id == claims.c.id, jobs.c.fence == claims.c.fence, jobs.c.id == any_(ids))
 
 
 def shown_by(holder: TokenHolder) -> ColumnElement[bool]:
@@ -70,10 +97,13 @@ def change(
     leaves: Collection[JobStatus] | None = None,
     **effects: Any,
 ) -> Update:
-    """The transition's statement: its states and cleared columns, and these guards and effects."""
+    """The transition's statement: its states and cleared columns, and these guards and effects.
+
+    The guards name the rows by their ids.
+    """
     return (
         update(jobs)
-        .where(in_states(leaves or transition.leaves), *guards)
+        .where(still_in(leaves or transition.leaves), *guards)
         .values(
             {
                 **_cleared(transition),
@@ -141,7 +171,7 @@ def issue_tokens(hashes: Mapping[Claim, str]) -> Update:
     token_hash = case(by_id, value=jobs.c.id)
     return (
         update(jobs)
-        .where(in_states({transitions.CLAIM.enters}), held_by(hashes))
+        .where(still_in({transitions.CLAIM.enters}), held_by(hashes))
         .values(token_hash=token_hash, issued_token_hash=token_hash)
     )
 
@@ -160,7 +190,7 @@ def renew(claims: Sequence[Claim], lease_ms: int, now: ColumnElement) -> Update:
     """T4. A claim that is no longer ours matches no row (I1)."""
     return (
         update(jobs)
-        .where(in_states(transitions.RENEW.leaves), held_by(claims))
+        .where(still_in(transitions.RENEW.leaves), held_by(claims))
         .values(lease_expires_at=now + lease_ms)
     )
 
@@ -179,6 +209,17 @@ def succeed_all(claims: Sequence[Claim], results: Sequence[Any], now: ColumnElem
         )
     )
     return change(transitions.SUCCEED, now, held_by(claims), result=own, finished_at=now)
+
+
+def succeed_listed(successes: FromClause, ids: ColumnElement, now: ColumnElement) -> Update:
+    """T5 of a list of claims with their results."""
+    return change(
+        transitions.SUCCEED,
+        now,
+        held_by_listed(successes, ids),
+        result=successes.c.result,
+        finished_at=now,
+    )
 
 
 def fail(owner: Owner, error: str | None, now: ColumnElement) -> Update:
@@ -208,13 +249,9 @@ def retry(owner: Owner, message: str, delay_ms: int, now: ColumnElement) -> Upda
     )
 
 
-def report_progress(holder: TokenHolder, values: dict[str, Any], now: ColumnElement) -> Update:
+def report_progress(holder: TokenHolder, values: dict[str, Any]) -> Update:
     """What remote work says of itself while its claim lives (I8)."""
-    return (
-        update(jobs)
-        .where(in_states(transitions.OWNED), shown_by(holder))
-        .values(last_update_time=now, **values)
-    )
+    return update(jobs).where(still_in(transitions.OWNED), shown_by(holder)).values(values)
 
 
 def cancel(which: ColumnElement[bool], now: ColumnElement) -> Update:
@@ -226,7 +263,7 @@ def confirm_canceled(claim: Claim, now: ColumnElement) -> Update:
     """T8, second half."""
     return (
         update(jobs)
-        .where(in_states(transitions.CONFIRM_CANCELED.leaves), held_by([claim]))
+        .where(still_in(transitions.CONFIRM_CANCELED.leaves), held_by([claim]))
         .values(_cleared(transitions.CONFIRM_CANCELED))
     )
 
@@ -262,6 +299,15 @@ def sweep(job_ids: Collection[str], term: Term, now: ColumnElement) -> Update:
 def swept(limit: int, now: ColumnElement) -> Select:
     """What a sweep would mark."""
     return select(jobs.c.id).where(in_states(transitions.SWEEP.leaves), stale(now)).limit(limit)
+
+
+def unlocked(job_ids: Collection[str]) -> Select:
+    """Which of these rows no other transaction has locked.
+
+    Alone in a transaction it locks none of them any more once it has answered.
+    """
+    which = select(jobs.c.id).where(jobs.c.id.in_(job_ids))
+    return dialects.skipping_locked(which, jobs)
 
 
 def outlook(now: ColumnElement) -> list[ColumnElement]:
@@ -311,6 +357,7 @@ def requeue(candidate: RecoveryCandidate, term: Term, now: ColumnElement) -> Upd
         held_by([_claim_of(candidate)]),
         jobs.c.crashed_at.is_(None),
         lease_rows.holds(term, now),
+        **_due_again(candidate.is_suspect),
     )
 
 
@@ -322,6 +369,7 @@ def requeue_crashed(
     now: ColumnElement,
 ) -> Update:
     """T12 of a job that was lost, while it has recoveries left (I11)."""
+    is_suspect = suspicion.is_due_to(candidate.recovery_count + 1, max_recoveries)
     return change(
         transitions.REQUEUE,
         now,
@@ -330,7 +378,12 @@ def requeue_crashed(
         lease_rows.holds(term, now),
         recovery_count=jobs.c.recovery_count + 1,
         crashes=crashes,
+        **_due_again(is_suspect),
     )
+
+
+def _due_again(is_suspect: bool) -> dict[str, Any]:
+    return {"next_attempt_at": suspicion.DUE_AT} if is_suspect else {}
 
 
 def set_aside(
@@ -369,7 +422,7 @@ def removable(now: ColumnElement) -> ColumnElement[bool]:
     """Terminal, and no work is left of it."""
     # I4: the lock of a canceled job goes with its row, so the row stays while its work may live.
     return and_(
-        in_states(transitions.TERMINAL),
+        still_in(transitions.TERMINAL),
         or_(jobs.c.lease_expires_at.is_(None), jobs.c.lease_expires_at < now),
     )
 

@@ -10,11 +10,13 @@ from sqlalchemy.engine import Connection
 from mlflow.entities._job import Job, JobScopedPermission
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import (
+    dialects,
     job_row,
     lease_rows,
     lock_rows,
     numbers,
     prepared,
+    prepared_discovery,
     retention,
     search,
     statements,
@@ -23,7 +25,7 @@ from mlflow.store.jobs import (
 from mlflow.store.jobs.errors import JobTerminalStateUpdateException, LeadershipLost
 from mlflow.store.jobs.sql_store import SqlStore, askable, read_job
 from mlflow.store.jobs.tables import jobs
-from mlflow.store.jobs.values import Term
+from mlflow.store.jobs.values import NewJob, Term
 
 _LIST_CHUNK = 100
 
@@ -46,37 +48,78 @@ class UserVerbs(SqlStore):
         workspace: str | None = None,
         job_id: str | None = None,
     ) -> Job | None:
-        job_id = job_id or str(uuid.uuid4())
-        values = {
-            "id": texts.storable("job_id", job_id, 36),
-            "job_name": texts.storable("job_name", texts.required("job_name", job_name), 500),
-            "params": texts.storable_json(
-                "params", texts.required("params", params), self._text_limit
-            ),
-            "workspace": texts.storable("workspace", self._workspace_of_new_job(workspace), 63),
-            "timeout": numbers.storable_timeout(timeout),
-            "creator": texts.storable("creator", creator, 255),
-            "executor_backend": texts.storable("executor_backend", executor_backend, 255),
-            "lock_key": texts.storable("lock_key", lock_key, 255),
-            "sealed_environment": sealed_environment,
-            "had_extra_envs": sealed_environment is not None,
-            "scoped_permissions": _as_dicts(scoped_permissions),
-            "discovered_by": term.holder if term else None,
-        }
-        unless_unfinished = term is not None and lock_key is not None
+        values = self._values_of(
+            NewJob(
+                job_name,
+                params,
+                timeout,
+                creator,
+                executor_backend,
+                lock_key,
+                sealed_environment,
+                scoped_permissions,
+                workspace,
+                job_id,
+            )
+        )
         if term is None:
-            inserting = prepared.create((*values,), self.clock_offset_ms), values
+            return self._transactions.write_statement(
+                lambda connection: self._insert(connection, values)
+            )
+        return self._transactions.write_statement(
+            lambda connection: self._insert_under(connection, term, values)
+        )
+
+    def create_jobs(self, new: Sequence[NewJob]) -> list[str]:
+        rows = [self._values_of(each) for each in new]
+        if rows:
+            statement = prepared.create((*rows[0],), self.clock_offset_ms)
+            self._transactions.write(lambda connection: connection.execute(statement, rows))
+        return [row["id"] for row in rows]
+
+    def _insert(self, connection: Connection, values: dict[str, Any]) -> Job:
+        shape = (*values,), self.clock_offset_ms
+        if dialects.inserts_return_rows(connection):
+            row = connection.execute(prepared.create_and_read(*shape), values).one()
         else:
-            inserting = (statements.create(values, self._now, term, unless_unfinished),)
+            connection.execute(prepared.create(*shape), values)
+            row = read_job(connection, jobs.c.id == values["id"])
+        return job_row.to_entity(row)
 
-        def insert(connection: Connection) -> Job | None:
-            if connection.execute(*inserting).rowcount == 1:
-                return job_row.to_entity(read_job(connection, jobs.c.id == job_id))
-            if unless_unfinished and lease_rows.is_held(connection, term, self._now):
-                return None
-            raise LeadershipLost(term.lease_key, term.holder, term.fence)
+    def _insert_under(
+        self, connection: Connection, term: Term, values: dict[str, Any]
+    ) -> Job | None:
+        values = values | {"discovered_by": term.holder}
+        unless_unfinished = values["lock_key"] is not None
+        shape = (*values,), unless_unfinished, self.clock_offset_ms
+        values = values | prepared_discovery.term_values(term)
+        if dialects.inserts_return_rows(connection):
+            row = connection.execute(prepared_discovery.create_and_read(*shape), values).first()
+        else:
+            done = connection.execute(prepared_discovery.create(*shape), values).rowcount == 1
+            row = read_job(connection, jobs.c.id == values["id"]) if done else None
+        if row is not None:
+            return job_row.to_entity(row)
+        if unless_unfinished and lease_rows.is_held(connection, term, self._now):
+            return None
+        raise LeadershipLost(term.lease_key, term.holder, term.fence)
 
-        return self._transactions.write_statement(insert)
+    def _values_of(self, new: NewJob) -> dict[str, Any]:
+        params = texts.required("params", new.params)
+        workspace = self._workspace_of_new_job(new.workspace)
+        return {
+            "id": texts.storable("job_id", new.job_id or str(uuid.uuid4()), 36),
+            "job_name": texts.storable("job_name", texts.required("job_name", new.job_name), 500),
+            "params": texts.storable_json("params", params, self._text_limit),
+            "workspace": texts.storable("workspace", workspace, 63),
+            "timeout": numbers.storable_timeout(new.timeout),
+            "creator": texts.storable("creator", new.creator, 255),
+            "executor_backend": texts.storable("executor_backend", new.executor_backend, 255),
+            "lock_key": texts.storable("lock_key", new.lock_key, 255),
+            "sealed_environment": new.sealed_environment,
+            "had_extra_envs": new.sealed_environment is not None,
+            "scoped_permissions": _as_dicts(new.scoped_permissions),
+        }
 
     def get_job(self, job_id: str) -> Job:
         row = self._transactions.read(lambda connection: self._find(connection, job_id))

@@ -1,6 +1,6 @@
 """What the job store takes and answers: small immutable values, no SQL."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -48,10 +48,27 @@ Owner = Claim | TokenHolder
 
 
 @dataclass(frozen=True)
+class NewJob:
+    """A job to be created; see `AbstractJobStore.create_job` for its fields."""
+
+    job_name: str
+    params: str = field(repr=False)
+    timeout: float | None = None
+    creator: str | None = None
+    executor_backend: str | None = None
+    lock_key: str | None = None
+    sealed_environment: str | None = field(default=None, repr=False)
+    scoped_permissions: Sequence[JobScopedPermission | dict[str, Any]] | None = None
+    workspace: str | None = None
+    job_id: str | None = None
+
+
+@dataclass(frozen=True)
 class ClaimedJob:
     """A claim with all that is needed to run the job. `timeout` is in seconds.
 
-    `token` is the job token, where the backend asks for one; it is kept nowhere else.
+    `token` is the job token, where the backend asks for one; it is kept nowhere else. A suspect is
+    a job that may be what its runners died of (I11).
     """
 
     claim: Claim
@@ -66,6 +83,7 @@ class ClaimedJob:
     sealed_environment: str | None = field(repr=False)
     lock_key: str | None
     token: str | None = field(default=None, repr=False)
+    is_suspect: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,10 +117,30 @@ class TokenJob:
 
 @dataclass(frozen=True)
 class ClaimBatch:
-    """One claim's harvest. `canceled` are the ids whose exclusivity lock is held (T3)."""
+    """One claim's harvest.
+
+    Attributes:
+        claimed: The jobs to run.
+        canceled: The ids of those whose exclusivity lock is held (T3).
+        filled: The job types of which as many rows were due as had slots: more may be.
+    """
 
     claimed: list[ClaimedJob]
     canceled: list[str]
+    filled: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class DueWork:
+    """What a look for due jobs has found.
+
+    Attributes:
+        ordinary: Whether some job is due that is no suspect.
+        suspects: The job types of which a suspect is due.
+    """
+
+    ordinary: bool
+    suspects: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -204,7 +242,7 @@ class RecoveryCandidate:
     """A NEEDS_RECOVERY row, as it was when it was read.
 
     It stays so while the row is NEEDS_RECOVERY under this fence. `crashed_at` is None where the
-    last runner handed the job over.
+    last runner handed the job over. `is_suspect` says that it was claimed as one.
     """
 
     job_id: str
@@ -215,3 +253,4 @@ class RecoveryCandidate:
     claimed_by: str | None = None
     crashed_at: int | None = None
     crashes: tuple[Crash, ...] = ()
+    is_suspect: bool = False

@@ -38,9 +38,23 @@ def claim(
     capacity: dict[str, int] | None = None,
     lease_seconds: float = LEASE_SECONDS,
     lock_key_for: Callable = not_exclusive,
+    **others,
 ) -> ClaimBatch:
     capacity = {"job": 10, "other": 10} if capacity is None else capacity
-    return store.claim_batch(replica, backends, capacity, lease_seconds, lock_key_for)
+    return store.claim_batch(replica, backends, capacity, lease_seconds, lock_key_for, **others)
+
+
+def claim_suspect(
+    store: SqlAlchemyJobStore, replica: str = "replica-a", job_names=("job", "other"), **others
+) -> ClaimBatch:
+    how = {"backends": (None, "local"), "lock_key_for": not_exclusive, **others}
+    return store.claim_suspect(replica, job_names=job_names, lease_seconds=LEASE_SECONDS, **how)
+
+
+def claim_again(store: SqlAlchemyJobStore, replica: str = "replica-a") -> ClaimedJob:
+    """Claim the only job that is due, be it a suspect or not."""
+    (claimed,) = claim(store, replica).claimed or claim_suspect(store, replica).claimed
+    return claimed
 
 
 def claim_one(store: SqlAlchemyJobStore, replica: str = "replica-a", **creation) -> ClaimedJob:

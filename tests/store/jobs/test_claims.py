@@ -7,7 +7,7 @@ import pytest
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import tables
-from mlflow.store.jobs.values import Claim
+from mlflow.store.jobs.values import Claim, DueWork
 from tests.store.jobs.store_factories import (
     LEASE_SECONDS,
     change_raw,
@@ -245,7 +245,7 @@ def test_a_discovered_job_is_claimed_like_any_other(store):
 @pytest.mark.parametrize("backend", [None, "local"])
 def test_a_look_finds_what_a_claim_would_find(store, clock, backend):
     def found():
-        return store.is_anything_due([None, "local"], ["other", "job"])
+        return store.due_work([None, "local"], ["other", "job"]).ordinary
 
     assert not found()
     create(store, executor_backend="ray")
@@ -259,5 +259,5 @@ def test_a_look_finds_what_a_claim_would_find(store, clock, backend):
     assert not found()
     clock.advance(seconds=61)
     assert found()
-    assert store.is_anything_due([], ["job"]) is False
-    assert store.is_anything_due(["local"], []) is False
+    assert store.due_work([], ["job"], ["job"]) == DueWork(False)
+    assert store.due_work(["local"], []) == DueWork(False)

@@ -75,6 +75,7 @@ def test_the_others_go_on_without_a_process_that_was_stopped_in_a_transaction(se
 
     with stopped_while_it_records(store, owned) as stopped:
         clock.advance(seconds=LEASE_SECONDS + 1)
+        # Waits for the row of the lease, and so for all that the process holds.
         term = lead(store, "next", ttl_seconds=3600)
         assert store.sweep(term) == 1
         (candidate,) = store.recovery_candidates()

@@ -271,6 +271,22 @@ def test_an_error_that_cannot_be_stored_as_it_is_still_ends_the_job(store):
     assert len(message.encode()) <= MAX_ERROR_BYTES
 
 
+@pytest.mark.parametrize(
+    "report",
+    [
+        lambda store, job_id: store.update_job_progress(job_id, "half"),
+        lambda store, job_id: store.update_status_details(job_id, {"a": 1}),
+    ],
+)
+def test_a_report_is_shown_as_the_last_update(store, clock, report):
+    claimed = claim_one(store).claim
+    before = store.get_job(claimed.job_id).last_update_time
+    clock.advance(seconds=5)
+    report(store, claimed.job_id)
+
+    assert store.get_job(claimed.job_id).last_update_time >= before + 5_000
+
+
 def test_progress_and_details_are_merged_and_shown(store):
     job = create(store)
     store.update_job_progress(job.job_id, "one")

@@ -87,7 +87,11 @@ def test_terminal_jobs_go_after_their_time_to_live(store, clock):
     waiting = create(store).job_id
     clock.advance(seconds=60)
 
+    assert not store.has_expired()
+    assert not store.has_expired(completed_ttl_seconds=130)
+    assert store.has_expired(completed_ttl_seconds=100)
     assert store.delete_expired(lead(store), completed_ttl_seconds=100) == 1
+    assert not store.has_expired(completed_ttl_seconds=100)
     assert left(store) == {young, waiting}
     assert old not in left(store)
 
@@ -100,10 +104,13 @@ def test_without_a_time_to_live_only_canceled_jobs_of_discovery_go_after_a_day(s
         ended(store, JobStatus.CANCELED),
     }
     clock.advance(seconds=DAY - 60)
+    assert not store.has_expired()
     assert store.delete_expired(lead(store)) == 0
     clock.advance(seconds=120)
 
+    assert store.has_expired()
     assert store.delete_expired(lead(store)) == 1
+    assert not store.has_expired()
     assert left(store) == kept
     assert discovered not in kept
 

@@ -4,7 +4,15 @@ import pytest
 import sqlalchemy
 from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
 
-from mlflow.store.jobs import claims, lease_rows, lock_rows, prepared, statements, transitions
+from mlflow.store.jobs import (
+    claims,
+    due_rows,
+    lease_rows,
+    lock_rows,
+    prepared,
+    statements,
+    transitions,
+)
 from mlflow.store.jobs.dialects import locking, now_ms
 from mlflow.store.jobs.tables import jobs
 from mlflow.store.jobs.values import Claim, RecoveryCandidate, Term
@@ -96,7 +104,7 @@ def test_every_write_of_a_leader_names_its_term(name, dialect):
 def test_the_claim_passes_over_rows_that_another_claims_where_several_can(
     dialect, passes_over, ranges
 ):
-    candidates = claims.due({"job": 1, "other": 2}, [None, "local"], NOW, dialect)
+    candidates = due_rows.due({"job": 1, "other": 2}, [None, "local"], NOW, dialect)
 
     assert compiled(candidates, dialect).count(passes_over) == ranges
 
@@ -104,7 +112,7 @@ def test_the_claim_passes_over_rows_that_another_claims_where_several_can(
 def test_a_claim_of_many_types_has_as_few_ranges_as_one_of_few_where_types_are_joined():
     few, many = (
         compiled(
-            claims.due(dict.fromkeys(map(str, range(count)), 1), [None], NOW, "postgresql"),
+            due_rows.due(dict.fromkeys(map(str, range(count)), 1), [None], NOW, "postgresql"),
             "postgresql",
         )
         for count in (2, 30)
@@ -128,3 +136,9 @@ def test_states_are_literal_so_that_partial_indexes_serve():
     text = str(statements.in_states({transitions.PENDING}).compile(dialect=sqlite.dialect()))
 
     assert text == "jobs.status = 0"
+
+
+def test_no_index_serves_the_state_of_a_row_that_is_named_by_its_id():
+    text = str(statements.still_in({transitions.PENDING}).compile(dialect=sqlite.dialect()))
+
+    assert text == "jobs.status + 0 = 0"

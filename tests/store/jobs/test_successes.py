@@ -4,7 +4,7 @@ import pytest
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs.abstract_store import AbstractJobStore
-from mlflow.store.jobs.errors import InvalidJobField
+from mlflow.store.jobs.errors import InvalidJobField, NotAllSucceeded
 from mlflow.store.jobs.values import Claim, JobUpdateStatus, Success
 from tests.store.jobs.store_factories import (
     claim,
@@ -89,6 +89,41 @@ def test_one_claim_that_is_refused_leaves_the_whole_group_as_it_was(store, spoil
     assert locks_of(store) == locks
     assert refused is None or row_of(store, spoiled.job_id) == refused
     assert store.succeed(held, "1") is JobUpdateStatus.APPLIED
+
+
+def test_what_a_group_makes_room_for_is_claimed_in_its_transaction(store):
+    held = claim_one(store, sealed_environment="sealed").claim
+    waiting = create(store).job_id
+
+    batch = claim(store, after=[Success(held, '"own"')])
+
+    assert [each.claim.job_id for each in batch.claimed] == [waiting]
+    shown = store.get_job(held.job_id)
+    assert (shown.status, shown.parsed_result) == (JobStatus.SUCCEEDED, "own")
+    assert row_of(store, held.job_id).sealed_environment is None
+
+
+@pytest.mark.parametrize("spoil", REFUSALS.values(), ids=REFUSALS)
+def test_a_claim_after_a_group_that_is_refused_claims_nothing(store, spoil):
+    held = claim_one(store).claim
+    spoiled = spoil(store, claim_one(store).claim)
+    waiting = create(store, job_name="other").job_id
+
+    with pytest.raises(NotAllSucceeded):
+        claim(store, after=[Success(held, "1"), Success(spoiled, '"own"')])
+
+    assert status_of(store, held.job_id) is JobStatus.RUNNING
+    assert status_of(store, waiting) is JobStatus.PENDING
+
+
+def test_a_claim_says_which_types_may_have_more(store):
+    for _ in range(3):
+        create(store)
+    create(store, job_name="other")
+
+    assert claim(store, capacity={"job": 2, "other": 2}).filled == {"job"}
+    assert claim(store, capacity={"job": 1, "other": 1}).filled == {"job"}
+    assert claim(store, capacity={"job": 1, "other": 1}).filled == frozenset()
 
 
 def test_two_claims_of_one_job_are_never_both_met(store):

@@ -60,12 +60,13 @@ def test_what_an_idle_runner_does_is_one_message_each(proxy, wired):
     verbs = {
         "lead": lambda: wired.lead(term, 1000.0),
         "follow": lambda: wired.scheduler_lease_lasts("scheduler"),
-        "look for due jobs": lambda: wired.is_anything_due([None, "local"], ["job"]),
+        "look for due jobs": lambda: wired.due_work([None, "local"], ["job"], ["job"]),
         "renew": lambda: wired.renew(owned, 30.0),
         "look for cancellations": lambda: wired.not_running(owned),
         "sweep": lambda: wired.sweep(term),
         "recovery candidates": wired.recovery_candidates,
         "online scoring": lambda: wired.has_online_scoring(["checkpoint"]),
+        "retention": lambda: wired.has_expired(60.0),
         "schedules": lambda: wired.has_tagged_experiment("schedule"),
     }
 

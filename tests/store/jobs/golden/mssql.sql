@@ -1,3 +1,55 @@
+-- T2 of a suspect
+WITH due_rows AS (SELECT TOP 1 anon_1.id AS id
+FROM (SELECT anon_2.id AS id, anon_2.due_at AS due_at
+FROM (SELECT TOP 1 jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs WITH (UPDLOCK, READPAST, READCOMMITTEDLOCK)
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_2
+UNION ALL
+SELECT anon_3.id AS id, anon_3.due_at AS due_at
+FROM (SELECT TOP 1 jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs WITH (UPDLOCK, READPAST, READCOMMITTEDLOCK)
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_3
+UNION ALL
+SELECT anon_4.id AS id, anon_4.due_at AS due_at
+FROM (SELECT TOP 1 jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs WITH (UPDLOCK, READPAST, READCOMMITTEDLOCK)
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_4
+UNION ALL
+SELECT anon_5.id AS id, anon_5.due_at AS due_at
+FROM (SELECT TOP 1 jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs WITH (UPDLOCK, READPAST, READCOMMITTEDLOCK)
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2
+AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_5)
+    AS anon_1
+ORDER BY anon_1.due_at, anon_1.id) UPDATE jobs
+SET status=:status, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
+    :now_ms_1), lease_expires_at=((DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
+    :now_ms_1) + :param_1), token_hash=NULL, fence=(jobs.fence + :fence_1), claimed_by=:claimed_by,
+    started_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
+    issued_token_hash=NULL
+OUTPUT inserted.id, inserted.fence, inserted.job_name, inserted.params, inserted.timeout,
+    inserted.workspace, inserted.executor_backend, inserted.creator, inserted.retry_count,
+    inserted.recovery_count, inserted.sealed_environment, inserted.lock_key, inserted.creation_time,
+    inserted.next_attempt_at
+WHERE jobs.status + 0 = 0
+AND jobs.id IN (SELECT due_rows.id
+FROM due_rows);
+
 -- T2, two types of job on two backends
 WITH due_rows AS (SELECT anon_1.id AS id
 FROM (SELECT TOP 3 anon_2.id AS id
@@ -16,6 +68,7 @@ FROM jobs WITH (UPDLOCK, READPAST, READCOMMITTEDLOCK)
 WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_4
 UNION ALL
@@ -34,6 +87,7 @@ FROM jobs WITH (UPDLOCK, READPAST, READCOMMITTEDLOCK)
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_1
 AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_6)
     AS anon_2
@@ -56,6 +110,7 @@ FROM jobs WITH (UPDLOCK, READPAST, READCOMMITTEDLOCK)
 WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_10
 UNION ALL
@@ -74,6 +129,7 @@ FROM jobs WITH (UPDLOCK, READPAST, READCOMMITTEDLOCK)
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_12)
     AS anon_8
@@ -87,9 +143,33 @@ OUTPUT inserted.id, inserted.fence, inserted.job_name, inserted.params, inserted
     inserted.workspace, inserted.executor_backend, inserted.creator, inserted.retry_count,
     inserted.recovery_count, inserted.sealed_environment, inserted.lock_key, inserted.creation_time,
     inserted.next_attempt_at
-WHERE jobs.status = 0
+WHERE jobs.status + 0 = 0
 AND jobs.id IN (SELECT due_rows.id
 FROM due_rows);
+
+-- T5 of jobs that end together
+UPDATE jobs
+SET status=:status, result=CASE WHEN (jobs.id = :id_0) THEN :result_0 WHEN (jobs.id = :id_1) THEN
+    :result_1 END, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
+    :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL, progress_updated_at=NULL,
+    token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
+    finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
+    sealed_environment=NULL, crashed_at=NULL
+WHERE jobs.status + 0 IN (1, 6)
+AND (jobs.id = :id_0
+AND jobs.fence = :fence_0
+OR jobs.id = :id_1
+AND jobs.fence = :fence_1);
+
+-- T5 of jobs that end together: their locks
+DELETE
+FROM job_locks
+WHERE job_locks.job_id = :id_0
+AND (job_locks.fence = :fence_0
+OR job_locks.fence IS NULL)
+OR job_locks.job_id = :id_1
+AND (job_locks.fence = :fence_1
+OR job_locks.fence IS NULL);
 
 -- scheduler lease: first acquisition
 -- scheduler lease: how long it lasts
@@ -194,37 +274,30 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDI
 INSERT INTO jobs (status, retry_count, creation_time, last_update_time, id, job_name, params,
     workspace, timeout, creator, executor_backend, lock_key, sealed_environment, had_extra_envs,
     scoped_permissions, discovered_by)
+OUTPUT inserted.id, inserted.creation_time, inserted.job_name, inserted.params, inserted.workspace,
+    inserted.timeout, inserted.status, inserted.result, inserted.retry_count,
+    inserted.last_update_time, inserted.status_details, inserted.creator, inserted.executor_backend,
+    inserted.lease_expires_at, inserted.status_message, inserted.progress,
+    inserted.progress_updated_at, inserted.token_hash, inserted.scoped_permissions,
+    inserted.next_attempt_at, inserted.fence, inserted.started_at, inserted.finished_at,
+    inserted.recovery_count, inserted.lock_key, inserted.crashes, inserted.had_extra_envs
 SELECT :param_1 AS anon_1, :param_2 AS anon_2, (DATEDIFF_BIG(MILLISECOND, '1970-01-01',
     SYSUTCDATETIME()) + :now_ms_2) AS now_ms_1, (DATEDIFF_BIG(MILLISECOND, '1970-01-01',
-    SYSUTCDATETIME()) + :now_ms_2) AS now_ms__1, :param_3 AS anon_3, :param_4 AS anon_4, :param_5 AS
-    anon_5, :param_6 AS anon_6, :param_7 AS anon_7, :param_8 AS anon_8, :param_9 AS anon_9,
-    :param_10 AS anon_10, :param_11 AS anon_11, :param_12 AS anon_12, :param_13 AS anon_13,
-    :param_14 AS anon_14
+    SYSUTCDATETIME()) + :now_ms_2) AS now_ms__1, :id AS anon_3, :job_name AS anon_4, :params AS
+    anon_5, :workspace AS anon_6, :timeout AS anon_7, :creator AS anon_8, :executor_backend AS
+    anon_9, :lock_key AS anon_10, :sealed_environment AS anon_11, :had_extra_envs AS anon_12,
+    :scoped_permissions AS anon_13, :discovered_by AS anon_14
 FROM scheduler_leases
-WHERE scheduler_leases.lease_key = :lease_key_1
-AND scheduler_leases.holder = :holder_1
-AND scheduler_leases.fence = :fence_1
+WHERE scheduler_leases.lease_key = :term_lease_key
+AND scheduler_leases.holder = :term_holder
+AND scheduler_leases.fence = :term_fence
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
     '1970-01-01', SYSUTCDATETIME()) + :now_ms_2)
 AND NOT (EXISTS (SELECT 1
 FROM jobs
-WHERE jobs.lock_key = :lock_key_1
-AND jobs.workspace = :workspace_1
+WHERE jobs.lock_key = :lock_key
+AND jobs.workspace = :workspace
 AND jobs.status IN (0, 1, 6)));
-
--- T1 by discovery
--- T1
--- T8 of a running job
--- read
--- T8 of a waiting job
-SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
-    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
-    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
-    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
-    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
-    jobs.had_extra_envs
-FROM jobs
-WHERE jobs.id = :id_1;
 
 -- discovery: experiments
 SELECT experiments.experiment_id, experiments.workspace, scored.configs, scored.first_config,
@@ -340,44 +413,36 @@ AND scheduler_leases.fence = :fence_1;
 
 -- database time
 -- T12 after a crash
+-- T12 of a suspect
 -- T12, set aside
 SELECT (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_2) AS now_ms_1;
 
 -- T1
 INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
     last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
-    discovered_by, had_extra_envs)
+    had_extra_envs)
+OUTPUT inserted.id, inserted.creation_time, inserted.job_name, inserted.params, inserted.workspace,
+    inserted.timeout, inserted.status, inserted.result, inserted.retry_count,
+    inserted.last_update_time, inserted.status_details, inserted.creator, inserted.executor_backend,
+    inserted.lease_expires_at, inserted.status_message, inserted.progress,
+    inserted.progress_updated_at, inserted.token_hash, inserted.scoped_permissions,
+    inserted.next_attempt_at, inserted.fence, inserted.started_at, inserted.finished_at,
+    inserted.recovery_count, inserted.lock_key, inserted.crashes, inserted.had_extra_envs
 VALUES (:id, (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1), :job_name,
     :params, :workspace, :timeout, :status, :retry_count, (DATEDIFF_BIG(MILLISECOND, '1970-01-01',
     SYSUTCDATETIME()) + :now_ms_1), :creator, :executor_backend, :scoped_permissions, :lock_key,
-    :sealed_environment, :discovered_by, :had_extra_envs);
+    :sealed_environment, :had_extra_envs);
 
 -- anything due
-SELECT TOP 1 anon_1.id
-FROM (SELECT anon_2.id AS id
+SELECT anon_1.job_name
+FROM (SELECT '' AS job_name
+FROM (SELECT TOP 1 anon_3.id AS id
+FROM (SELECT anon_4.id AS id
 FROM (SELECT TOP 1 jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
 WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_1
-AND jobs.next_attempt_at IS NULL
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_2
-UNION ALL
-SELECT anon_3.id AS id
-FROM (SELECT TOP 1 jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_1
-AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_3
-UNION ALL
-SELECT anon_4.id AS id
-FROM (SELECT TOP 1 jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_1
-AND jobs.job_name = :job_name_2
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_4
 UNION ALL
@@ -385,8 +450,9 @@ SELECT anon_5.id AS id
 FROM (SELECT TOP 1 jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
 WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_1
-AND jobs.job_name = :job_name_2
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_5
 UNION ALL
@@ -394,8 +460,8 @@ SELECT anon_6.id AS id
 FROM (SELECT TOP 1 jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
 WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_3
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_6
 UNION ALL
@@ -403,8 +469,9 @@ SELECT anon_7.id AS id
 FROM (SELECT TOP 1 jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
 WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_3
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_7
 UNION ALL
@@ -412,8 +479,8 @@ SELECT anon_8.id AS id
 FROM (SELECT TOP 1 jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
 WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_2
-AND jobs.job_name = :job_name_4
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_8
 UNION ALL
@@ -421,10 +488,49 @@ SELECT anon_9.id AS id
 FROM (SELECT TOP 1 jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
 WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at > 0
+AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_9
+UNION ALL
+SELECT anon_10.id AS id
+FROM (SELECT TOP 1 jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_10
+UNION ALL
+SELECT anon_11.id AS id
+FROM (SELECT TOP 1 jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2
+AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_9)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_11)
+    AS anon_3) AS anon_2
+UNION ALL
+SELECT anon_12.job_name AS job_name
+FROM (SELECT TOP 1 jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_5
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_12
+UNION ALL
+SELECT anon_13.job_name AS job_name
+FROM (SELECT TOP 1 jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_3
+AND jobs.job_name = :job_name_6
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_13)
     AS anon_1;
 
 -- T2, exclusivity lock is free
@@ -475,7 +581,7 @@ SET status=:status, result=:result, last_update_time=(DATEDIFF_BIG(MILLISECOND, 
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -483,7 +589,7 @@ AND jobs.fence = :fence_1;
 UPDATE jobs
 SET lease_expires_at=((DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1) +
     :param_1)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -499,11 +605,10 @@ WHERE jobs.id = :id_1;
 
 -- progress
 UPDATE jobs
-SET last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
-    status_message=:status_message, progress_updated_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
-    SYSUTCDATETIME()) + :now_ms_2)
+SET status_message=:status_message, progress_updated_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
+    SYSUTCDATETIME()) + :now_ms_1)
 WHERE jobs.id = :id_1
-AND jobs.status IN (1, 6)
+AND jobs.status + 0 IN (1, 6)
 AND jobs.fence = :fence_1;
 
 -- T5, and the first checkpoint
@@ -518,7 +623,7 @@ SET status=:status, result=:result, last_update_time=(DATEDIFF_BIG(MILLISECOND, 
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -529,6 +634,7 @@ AND jobs.fence = :fence_1;
 -- T7
 -- T12
 -- T12 after a crash
+-- T12 of a suspect
 -- T12, set aside
 -- T13
 -- T8 confirmed
@@ -558,30 +664,6 @@ SELECT experiments.experiment_id
 FROM experiments
 WHERE experiments.experiment_id = :experiment_id_1;
 
--- T5 of two together
-UPDATE jobs
-SET status=:status, result=CASE WHEN (jobs.id = :id_0) THEN :result_0 WHEN (jobs.id = :id_1) THEN
-    :result_1 END, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
-    :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL, progress_updated_at=NULL,
-    token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
-    finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
-    sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (1, 6)
-AND (jobs.id = :id_0
-AND jobs.fence = :fence_0
-OR jobs.id = :id_1
-AND jobs.fence = :fence_1);
-
--- T5 of two together
-DELETE
-FROM job_locks
-WHERE job_locks.job_id = :id_0
-AND (job_locks.fence = :fence_0
-OR job_locks.fence IS NULL)
-OR job_locks.job_id = :id_1
-AND (job_locks.fence = :fence_1
-OR job_locks.fence IS NULL);
-
 -- T5 that comes too late
 -- T5 by token, again
 -- T13 of a backend that nobody has
@@ -596,7 +678,7 @@ SET status=:status, result=NULL, retry_count=(jobs.retry_count + :retry_count_1)
     lease_expires_at=NULL, status_message=:status_message, progress=NULL, progress_updated_at=NULL,
     token_hash=NULL, next_attempt_at=((DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
     :now_ms_1) + :param_1), crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -604,7 +686,7 @@ AND jobs.fence = :fence_1;
 UPDATE jobs
 SET status=:status, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
     :now_ms_1), lease_expires_at=NULL, crashed_at=NULL
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -613,7 +695,7 @@ UPDATE jobs
 SET status=:status, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
     :now_ms_1), lease_expires_at=NULL, crashed_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
     SYSUTCDATETIME()) + :now_ms_1)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -630,7 +712,7 @@ SET status=:status, result=NULL, last_update_time=(DATEDIFF_BIG(MILLISECOND, '19
     token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (0, 1, 6)
+WHERE jobs.status + 0 IN (0, 1, 6)
 AND jobs.id = :id_1;
 
 -- T8 of a running job
@@ -644,11 +726,23 @@ FROM jobs
 WHERE jobs.id = :id_1
 AND jobs.lease_expires_at IS NOT NULL));
 
+-- T8 of a running job
+-- read
+-- T8 of a waiting job
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs
+FROM jobs
+WHERE jobs.id = :id_1;
+
 -- T2, the token of a remote backend
 UPDATE jobs
 SET token_hash=CASE jobs.id WHEN :param_1 THEN :param_2 END, issued_token_hash=CASE jobs.id WHEN
     :param_1 THEN :param_2 END
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -660,10 +754,9 @@ WHERE jobs.id = :id_1;
 
 -- progress by token
 UPDATE jobs
-SET last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
-    status_message=:status_message, progress_updated_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
-    SYSUTCDATETIME()) + :now_ms_2)
-WHERE jobs.status IN (1, 6)
+SET status_message=:status_message, progress_updated_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
+    SYSUTCDATETIME()) + :now_ms_1)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.token_hash = :token_hash_1;
 
@@ -676,8 +769,8 @@ WHERE jobs.id = :id_1;
 UPDATE jobs
 SET last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
     status_details=:status_details, progress_updated_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
-    SYSUTCDATETIME()) + :now_ms_2)
-WHERE jobs.status IN (1, 6)
+    SYSUTCDATETIME()) + :now_ms_1)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.token_hash = :token_hash_1;
 
@@ -689,7 +782,7 @@ SET status=:status, result=:result, last_update_time=(DATEDIFF_BIG(MILLISECOND, 
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.token_hash = :token_hash_1;
 
@@ -704,11 +797,16 @@ OR jobs.started_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) 
     :param_3 ELSE jobs.timeout END * :param_4 AS BIGINT));
 
 -- T9
+SELECT jobs.id
+FROM jobs WITH (UPDLOCK, READPAST, READCOMMITTEDLOCK)
+WHERE jobs.id IN (:id_1_1);
+
+-- T9
 UPDATE jobs
 SET status=:status, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
     :now_ms_1), lease_expires_at=NULL, crashed_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
     SYSUTCDATETIME()) + :now_ms_1)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id IN (:id_1_1)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
@@ -725,7 +823,7 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDI
 
 -- recovery candidates
 SELECT TOP 100 jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count,
-    jobs.claimed_by, jobs.crashed_at, jobs.crashes
+    jobs.claimed_by, jobs.crashed_at, jobs.crashes, jobs.next_attempt_at
 FROM jobs
 WHERE jobs.status = 6
 ORDER BY jobs.last_update_time, jobs.id;
@@ -755,7 +853,7 @@ UPDATE jobs
 SET status=:status, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
     :now_ms_1), lease_expires_at=((DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) +
     :now_ms_1) + :param_1), fence=(jobs.fence + :fence_1), claimed_by=:claimed_by, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_2
 AND (EXISTS (SELECT 1
@@ -776,7 +874,7 @@ UPDATE jobs
 SET status=:status, result=NULL, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
     SYSUTCDATETIME()) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, next_attempt_at=NULL, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND jobs.crashed_at IS NULL
@@ -789,13 +887,31 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDI
     '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- T12 after a crash
--- T12, set aside
 UPDATE jobs
 SET status=:status, result=NULL, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
     SYSUTCDATETIME()) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, next_attempt_at=NULL,
     recovery_count=(jobs.recovery_count + :recovery_count_1), crashed_at=NULL, crashes=:crashes
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1
+AND jobs.recovery_count < :recovery_count_2
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_2
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
+    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+
+-- T12 of a suspect
+-- T12, set aside
+UPDATE jobs
+SET status=:status, result=NULL, last_update_time=(DATEDIFF_BIG(MILLISECOND, '1970-01-01',
+    SYSUTCDATETIME()) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
+    progress_updated_at=NULL, token_hash=NULL, next_attempt_at=:next_attempt_at,
+    recovery_count=(jobs.recovery_count + :recovery_count_1), crashed_at=NULL, crashes=:crashes
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND jobs.recovery_count < :recovery_count_2
@@ -815,7 +931,7 @@ SET status=:status, result=:result, last_update_time=(DATEDIFF_BIG(MILLISECOND, 
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
     recovery_count=(jobs.recovery_count + :recovery_count_1), sealed_environment=NULL,
     crashed_at=NULL, crashes=:crashes
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND (EXISTS (SELECT 1
@@ -834,7 +950,7 @@ SET status=:status, result=:result, last_update_time=(DATEDIFF_BIG(MILLISECOND, 
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND (EXISTS (SELECT 1
@@ -852,7 +968,7 @@ SET status=:status, result=:result, last_update_time=(DATEDIFF_BIG(MILLISECOND, 
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND jobs.last_update_time <= (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
@@ -864,6 +980,35 @@ AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
     '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+
+-- whether there is work for retention
+SELECT 1
+WHERE (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+    - :param_1
+AND jobs.discovered_by IS NOT NULL))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+    - :param_2))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 3
+AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+    - :param_2))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 2
+AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+    - :param_2))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 4
+AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
+    - :param_2));
 
 -- retention
 SELECT TOP 10 jobs.id
@@ -905,14 +1050,14 @@ AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATET
 DELETE
 FROM jobs
 WHERE jobs.id IN (:id_1_1)
-AND jobs.status IN (2, 3, 4, 5)
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1));
 
 -- T8 confirmed
 UPDATE jobs
 SET lease_expires_at=NULL
-WHERE jobs.status = 5
+WHERE jobs.status + 0 = 5
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -973,7 +1118,7 @@ ORDER BY jobs.creation_time, jobs.id;
 -- deletion by age
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status IN (2, 3, 4, 5)
+WHERE jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1))
 AND jobs.creation_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1) -
@@ -983,14 +1128,23 @@ AND jobs.creation_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME
 DELETE
 FROM jobs
 WHERE jobs.id IN (:id_1_1, :id_1_2)
-AND jobs.status IN (2, 3, 4, 5)
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1));
 
 -- deletion by id
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status IN (2, 3, 4, 5)
+WHERE jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1))
 AND jobs.id IN (:id_1_1);
+
+-- T1 of several, or where an insert answers no row
+INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
+    last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
+    had_extra_envs)
+VALUES (:id, (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1), :job_name,
+    :params, :workspace, :timeout, :status, :retry_count, (DATEDIFF_BIG(MILLISECOND, '1970-01-01',
+    SYSUTCDATETIME()) + :now_ms_1), :creator, :executor_backend, :scoped_permissions, :lock_key,
+    :sealed_environment, :had_extra_envs);

@@ -1,9 +1,57 @@
+-- T2 of a suspect: which
+SELECT anon_1.id
+FROM (SELECT anon_2.id AS id, anon_2.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs FORCE INDEX (index_jobs_claim)
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.creation_time
+LIMIT :param_1
+FOR UPDATE SKIP LOCKED) AS anon_2
+UNION ALL
+SELECT anon_3.id AS id, anon_3.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs FORCE INDEX (index_jobs_claim)
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.creation_time
+LIMIT :param_2
+FOR UPDATE SKIP LOCKED) AS anon_3
+UNION ALL
+SELECT anon_4.id AS id, anon_4.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs FORCE INDEX (index_jobs_claim)
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.creation_time
+LIMIT :param_3
+FOR UPDATE SKIP LOCKED) AS anon_4
+UNION ALL
+SELECT anon_5.id AS id, anon_5.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs FORCE INDEX (index_jobs_claim)
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2
+AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.creation_time
+LIMIT :param_4
+FOR UPDATE SKIP LOCKED) AS anon_5) AS anon_1
+ORDER BY anon_1.due_at, anon_1.id
+LIMIT :param_5;
+
 -- T2, two types of job on two backends: what is due
 SELECT anon_1.id
 FROM (SELECT anon_2.id AS id
 FROM (SELECT anon_3.id AS id, anon_3.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_1
@@ -14,10 +62,11 @@ FOR UPDATE SKIP LOCKED) AS anon_3
 UNION ALL
 SELECT anon_4.id AS id, anon_4.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1)
 ORDER BY jobs.next_attempt_at, jobs.creation_time
@@ -26,7 +75,7 @@ FOR UPDATE SKIP LOCKED) AS anon_4
 UNION ALL
 SELECT anon_5.id AS id, anon_5.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_1
 AND jobs.job_name = :job_name_2
@@ -37,10 +86,11 @@ FOR UPDATE SKIP LOCKED) AS anon_5
 UNION ALL
 SELECT anon_6.id AS id, anon_6.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_1
 AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1)
 ORDER BY jobs.next_attempt_at, jobs.creation_time
@@ -53,7 +103,7 @@ SELECT anon_7.id
 FROM (SELECT anon_8.id AS id
 FROM (SELECT anon_9.id AS id, anon_9.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_3
@@ -64,10 +114,11 @@ FOR UPDATE SKIP LOCKED) AS anon_9
 UNION ALL
 SELECT anon_10.id AS id, anon_10.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1)
 ORDER BY jobs.next_attempt_at, jobs.creation_time
@@ -76,7 +127,7 @@ FOR UPDATE SKIP LOCKED) AS anon_10
 UNION ALL
 SELECT anon_11.id AS id, anon_11.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
@@ -87,10 +138,11 @@ FOR UPDATE SKIP LOCKED) AS anon_11
 UNION ALL
 SELECT anon_12.id AS id, anon_12.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1)
 ORDER BY jobs.next_attempt_at, jobs.creation_time
@@ -106,8 +158,32 @@ SET status=:status, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', U
     DIV 1000 + :now_ms_1) + :param_1), token_hash=NULL, fence=(jobs.fence + :fence_1),
     claimed_by=:claimed_by, started_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
     DIV 1000 + :now_ms_1), issued_token_hash=NULL
-WHERE jobs.status = 0
+WHERE jobs.status + 0 = 0
 AND jobs.id IN (:id_1_1, :id_1_2);
+
+-- T5 of jobs that end together
+UPDATE jobs
+SET status=:status, result=CASE WHEN (jobs.id = :id_0) THEN :result_0 WHEN (jobs.id = :id_1) THEN
+    :result_1 END, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV
+    1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
+    progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
+    finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1),
+    sealed_environment=NULL, crashed_at=NULL
+WHERE jobs.status + 0 IN (1, 6)
+AND (jobs.id = :id_0
+AND jobs.fence = :fence_0
+OR jobs.id = :id_1
+AND jobs.fence = :fence_1);
+
+-- T5 of jobs that end together: their locks
+DELETE
+FROM job_locks
+WHERE job_locks.job_id = :id_0
+AND (job_locks.fence = :fence_0
+OR job_locks.fence IS NULL)
+OR job_locks.job_id = :id_1
+AND (job_locks.fence = :fence_1
+OR job_locks.fence IS NULL);
 
 -- scheduler lease: first acquisition
 -- scheduler lease: how long it lasts
@@ -216,35 +292,27 @@ INSERT INTO jobs (status, retry_count, creation_time, last_update_time, id, job_
     scoped_permissions, discovered_by)
 SELECT :param_1 AS anon_1, :param_2 AS anon_2, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
     UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2) AS now_ms_1, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
-    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2) AS now_ms__1, :param_3 AS anon_3, :param_4 AS anon_4,
-    :param_5 AS anon_5, :param_6 AS anon_6, :param_7 AS anon_7, :param_8 AS anon_8, :param_9 AS
-    anon_9, :param_10 AS anon_10, :param_11 AS anon_11, :param_12 AS anon_12, :param_13 AS anon_13,
-    :param_14 AS anon_14
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2) AS now_ms__1, :id AS anon_3, :job_name AS anon_4,
+    :params AS anon_5, :workspace AS anon_6, :timeout AS anon_7, :creator AS anon_8,
+    :executor_backend AS anon_9, :lock_key AS anon_10, :sealed_environment AS anon_11,
+    :had_extra_envs AS anon_12, :scoped_permissions AS anon_13, :discovered_by AS anon_14
 FROM scheduler_leases
-WHERE scheduler_leases.lease_key = :lease_key_1
-AND scheduler_leases.holder = :holder_1
-AND scheduler_leases.fence = :fence_1
+WHERE scheduler_leases.lease_key = :term_lease_key
+AND scheduler_leases.holder = :term_holder
+AND scheduler_leases.fence = :term_fence
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
     '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2)
 AND NOT (EXISTS (SELECT 1
 FROM jobs
-WHERE jobs.lock_key = :lock_key_1
-AND jobs.workspace = :workspace_1
-AND jobs.status IN (0, 1, 6)));
-
--- T1 by discovery
--- T1
--- T8 of a running job
--- read
--- T8 of a waiting job
-SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+WHERE jobs.lock_key = :lock_key
+AND jobs.workspace = :workspace
+AND jobs.status IN (0, 1, 6)))
+RETURNING jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
     jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
     jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
     jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
     jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
-    jobs.had_extra_envs
-FROM jobs
-WHERE jobs.id = :id_1;
+    jobs.had_extra_envs;
 
 -- discovery: experiments
 SELECT experiments.experiment_id, experiments.workspace, scored.configs, scored.first_config,
@@ -361,104 +429,137 @@ AND scheduler_leases.fence = :fence_1;
 
 -- database time
 -- T12 after a crash
+-- T12 of a suspect
 -- T12, set aside
 SELECT (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2) AS now_ms_1;
 
 -- T1
 INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
     last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
-    discovered_by, had_extra_envs)
+    had_extra_envs)
 VALUES (:id, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1),
     :job_name, :params, :workspace, :timeout, :status, :retry_count, (TIMESTAMPDIFF(MICROSECOND,
     '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), :creator, :executor_backend,
-    :scoped_permissions, :lock_key, :sealed_environment, :discovered_by, :had_extra_envs);
+    :scoped_permissions, :lock_key, :sealed_environment, :had_extra_envs)
+RETURNING jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs;
 
 -- anything due
-SELECT anon_1.id
-FROM (SELECT anon_2.id AS id
+SELECT anon_1.job_name
+FROM (SELECT '' AS job_name
+FROM (SELECT anon_3.id AS id
+FROM (SELECT anon_4.id AS id
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_1
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_1) AS anon_2
-UNION ALL
-SELECT anon_3.id AS id
-FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_1
-AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
-    :now_ms_1)
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_2) AS anon_3
-UNION ALL
-SELECT anon_4.id AS id
-FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_1
-AND jobs.job_name = :job_name_2
-AND jobs.next_attempt_at IS NULL
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_3) AS anon_4
+LIMIT :param_1) AS anon_4
 UNION ALL
 SELECT anon_5.id AS id
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_1
-AND jobs.job_name = :job_name_2
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_4) AS anon_5
+LIMIT :param_2) AS anon_5
 UNION ALL
 SELECT anon_6.id AS id
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_3
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_5) AS anon_6
+LIMIT :param_3) AS anon_6
 UNION ALL
 SELECT anon_7.id AS id
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_3
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_6) AS anon_7
+LIMIT :param_4) AS anon_7
 UNION ALL
 SELECT anon_8.id AS id
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_5) AS anon_8
+UNION ALL
+SELECT anon_9.id AS id
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs FORCE INDEX (index_jobs_claim)
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at > 0
+AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_6) AS anon_9
+UNION ALL
+SELECT anon_10.id AS id
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_7) AS anon_8
+LIMIT :param_7) AS anon_10
 UNION ALL
-SELECT anon_9.id AS id
+SELECT anon_11.id AS id
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
+FROM jobs FORCE INDEX (index_jobs_claim)
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_8) AS anon_9) AS anon_1
-LIMIT :param_9;
+LIMIT :param_8) AS anon_11) AS anon_3
+LIMIT :param_9) AS anon_2
+UNION ALL
+SELECT anon_12.job_name AS job_name
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs FORCE INDEX (index_jobs_claim)
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_5
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_10) AS anon_12
+UNION ALL
+SELECT anon_13.job_name AS job_name
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs FORCE INDEX (index_jobs_claim)
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_3
+AND jobs.job_name = :job_name_6
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_11) AS anon_13) AS anon_1;
 
 -- T2, exclusivity lock is free
 -- T3, exclusivity lock is held
@@ -508,7 +609,7 @@ SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND,
     progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
     next_attempt_at=NULL, finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
     DIV 1000 + :now_ms_1), sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -516,7 +617,7 @@ AND jobs.fence = :fence_1;
 UPDATE jobs
 SET lease_expires_at=((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1) + :param_1)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -533,11 +634,10 @@ FOR UPDATE;
 
 -- progress
 UPDATE jobs
-SET last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
-    :now_ms_1), status_message=:status_message, progress_updated_at=(TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2)
+SET status_message=:status_message, progress_updated_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)
 WHERE jobs.id = :id_1
-AND jobs.status IN (1, 6)
+AND jobs.status + 0 IN (1, 6)
 AND jobs.fence = :fence_1;
 
 -- T5, and the first checkpoint
@@ -552,7 +652,7 @@ SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND,
     progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
     next_attempt_at=NULL, finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
     DIV 1000 + :now_ms_1), sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -563,6 +663,7 @@ AND jobs.fence = :fence_1;
 -- T7
 -- T12
 -- T12 after a crash
+-- T12 of a suspect
 -- T12, set aside
 -- T13
 -- T8 confirmed
@@ -592,30 +693,6 @@ SELECT experiments.experiment_id
 FROM experiments
 WHERE experiments.experiment_id = :experiment_id_1;
 
--- T5 of two together
-UPDATE jobs
-SET status=:status, result=CASE WHEN (jobs.id = :id_0) THEN :result_0 WHEN (jobs.id = :id_1) THEN
-    :result_1 END, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV
-    1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
-    progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
-    finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1),
-    sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (1, 6)
-AND (jobs.id = :id_0
-AND jobs.fence = :fence_0
-OR jobs.id = :id_1
-AND jobs.fence = :fence_1);
-
--- T5 of two together
-DELETE
-FROM job_locks
-WHERE job_locks.job_id = :id_0
-AND (job_locks.fence = :fence_0
-OR job_locks.fence IS NULL)
-OR job_locks.job_id = :id_1
-AND (job_locks.fence = :fence_1
-OR job_locks.fence IS NULL);
-
 -- T5 that comes too late
 -- T5 by token, again
 -- T13 of a backend that nobody has
@@ -630,7 +707,7 @@ SET status=:status, result=NULL, retry_count=(jobs.retry_count + :retry_count_1)
     :now_ms_1), lease_expires_at=NULL, status_message=:status_message, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, next_attempt_at=((TIMESTAMPDIFF(MICROSECOND,
     '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1) + :param_1), crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -638,7 +715,7 @@ AND jobs.fence = :fence_1;
 UPDATE jobs
 SET status=:status, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV
     1000 + :now_ms_1), lease_expires_at=NULL, crashed_at=NULL
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -647,7 +724,7 @@ UPDATE jobs
 SET status=:status, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV
     1000 + :now_ms_1), lease_expires_at=NULL, crashed_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
     UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -664,7 +741,7 @@ SET status=:status, result=NULL, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (0, 1, 6)
+WHERE jobs.status + 0 IN (0, 1, 6)
 AND jobs.id = :id_1;
 
 -- T8 of a running job
@@ -678,11 +755,23 @@ FROM jobs
 WHERE jobs.id = :id_1
 AND jobs.lease_expires_at IS NOT NULL));
 
+-- T8 of a running job
+-- read
+-- T8 of a waiting job
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs
+FROM jobs
+WHERE jobs.id = :id_1;
+
 -- T2, the token of a remote backend
 UPDATE jobs
 SET token_hash=CASE jobs.id WHEN :param_1 THEN :param_2 END, issued_token_hash=CASE jobs.id WHEN
     :param_1 THEN :param_2 END
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -694,10 +783,9 @@ WHERE jobs.id = :id_1;
 
 -- progress by token
 UPDATE jobs
-SET last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
-    :now_ms_1), status_message=:status_message, progress_updated_at=(TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2)
-WHERE jobs.status IN (1, 6)
+SET status_message=:status_message, progress_updated_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.token_hash = :token_hash_1;
 
@@ -711,8 +799,8 @@ FOR UPDATE;
 UPDATE jobs
 SET last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1), status_details=:status_details, progress_updated_at=(TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2)
-WHERE jobs.status IN (1, 6)
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.token_hash = :token_hash_1;
 
@@ -724,7 +812,7 @@ SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND,
     progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
     next_attempt_at=NULL, finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
     DIV 1000 + :now_ms_1), sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.token_hash = :token_hash_1;
 
@@ -741,11 +829,17 @@ OR jobs.started_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
 LIMIT :param_4;
 
 -- T9
+SELECT jobs.id
+FROM jobs
+WHERE jobs.id IN (:id_1_1)
+FOR UPDATE SKIP LOCKED;
+
+-- T9
 UPDATE jobs
 SET status=:status, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV
     1000 + :now_ms_1), lease_expires_at=NULL, crashed_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
     UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id IN (:id_1_1)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
@@ -763,7 +857,7 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMEST
 
 -- recovery candidates
 SELECT jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count,
-    jobs.claimed_by, jobs.crashed_at, jobs.crashes
+    jobs.claimed_by, jobs.crashed_at, jobs.crashes, jobs.next_attempt_at
 FROM jobs
 WHERE jobs.status = 6
 ORDER BY jobs.last_update_time, jobs.id
@@ -798,7 +892,7 @@ SET status=:status, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', U
     1000 + :now_ms_1), lease_expires_at=((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
     DIV 1000 + :now_ms_1) + :param_1), fence=(jobs.fence + :fence_1), claimed_by=:claimed_by,
     crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_2
 AND (EXISTS (SELECT 1
@@ -819,7 +913,7 @@ UPDATE jobs
 SET status=:status, result=NULL, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
     UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL,
     progress=NULL, progress_updated_at=NULL, token_hash=NULL, next_attempt_at=NULL, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND jobs.crashed_at IS NULL
@@ -832,13 +926,31 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMEST
     '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- T12 after a crash
--- T12, set aside
 UPDATE jobs
 SET status=:status, result=NULL, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
     UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL,
     progress=NULL, progress_updated_at=NULL, token_hash=NULL, next_attempt_at=NULL,
     recovery_count=(jobs.recovery_count + :recovery_count_1), crashed_at=NULL, crashes=:crashes
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1
+AND jobs.recovery_count < :recovery_count_2
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_2
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+
+-- T12 of a suspect
+-- T12, set aside
+UPDATE jobs
+SET status=:status, result=NULL, last_update_time=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01',
+    UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), lease_expires_at=NULL, status_message=NULL,
+    progress=NULL, progress_updated_at=NULL, token_hash=NULL, next_attempt_at=:next_attempt_at,
+    recovery_count=(jobs.recovery_count + :recovery_count_1), crashed_at=NULL, crashes=:crashes
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND jobs.recovery_count < :recovery_count_2
@@ -858,7 +970,7 @@ SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND,
     next_attempt_at=NULL, finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
     DIV 1000 + :now_ms_1), recovery_count=(jobs.recovery_count + :recovery_count_1),
     sealed_environment=NULL, crashed_at=NULL, crashes=:crashes
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND (EXISTS (SELECT 1
@@ -877,7 +989,7 @@ SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND,
     progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
     next_attempt_at=NULL, finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
     DIV 1000 + :now_ms_1), sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND (EXISTS (SELECT 1
@@ -895,7 +1007,7 @@ SET status=:status, result=:result, last_update_time=(TIMESTAMPDIFF(MICROSECOND,
     progress=NULL, progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL,
     next_attempt_at=NULL, finished_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3))
     DIV 1000 + :now_ms_1), sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND jobs.last_update_time <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
@@ -907,6 +1019,36 @@ AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
     '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+
+-- whether there is work for retention
+SELECT 1
+FROM DUAL
+WHERE (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - :param_1
+AND jobs.discovered_by IS NOT NULL))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - :param_2))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 3
+AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - :param_2))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 2
+AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - :param_2))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 4
+AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
+    :now_ms_1) - :param_2));
 
 -- retention
 SELECT jobs.id
@@ -953,7 +1095,7 @@ LIMIT :param_2;
 DELETE
 FROM jobs
 WHERE jobs.id IN (:id_1_1)
-AND jobs.status IN (2, 3, 4, 5)
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1));
@@ -961,7 +1103,7 @@ OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTA
 -- T8 confirmed
 UPDATE jobs
 SET lease_expires_at=NULL
-WHERE jobs.status = 5
+WHERE jobs.status + 0 = 5
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -1027,7 +1169,7 @@ LIMIT :param_3;
 -- deletion by age
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status IN (2, 3, 4, 5)
+WHERE jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1))
@@ -1038,7 +1180,7 @@ AND jobs.creation_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP
 DELETE
 FROM jobs
 WHERE jobs.id IN (:id_1_1, :id_1_2)
-AND jobs.status IN (2, 3, 4, 5)
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1));
@@ -1046,8 +1188,17 @@ OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTA
 -- deletion by id
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status IN (2, 3, 4, 5)
+WHERE jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1))
 AND jobs.id IN (:id_1_1);
+
+-- T1 of several, or where an insert answers no row
+INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
+    last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
+    had_extra_envs)
+VALUES (:id, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1),
+    :job_name, :params, :workspace, :timeout, :status, :retry_count, (TIMESTAMPDIFF(MICROSECOND,
+    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), :creator, :executor_backend,
+    :scoped_permissions, :lock_key, :sealed_environment, :had_extra_envs);

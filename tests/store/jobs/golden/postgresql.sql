@@ -1,13 +1,73 @@
+-- T2 of a suspect
+WITH due_rows AS (SELECT anon_1.id AS id
+FROM (SELECT anon_2.id AS id, anon_2.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1::VARCHAR
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_2::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_2
+UNION ALL
+SELECT anon_3.id AS id, anon_3.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+AND jobs.job_name = :job_name_2::VARCHAR
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_3::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_3
+UNION ALL
+SELECT anon_4.id AS id, anon_4.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3::VARCHAR
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_4::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_4
+UNION ALL
+SELECT anon_5.id AS id, anon_5.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend = :executor_backend_2::VARCHAR
+AND jobs.job_name = :job_name_4::VARCHAR
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_5::INTEGER
+FOR UPDATE SKIP LOCKED) AS anon_5) AS anon_1
+ORDER BY anon_1.due_at, anon_1.id
+LIMIT :param_6::INTEGER) UPDATE jobs
+SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
+    lease_expires_at=((CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT),
+    token_hash=NULL, fence=(jobs.fence + :fence_1::BIGINT), claimed_by=:claimed_by::VARCHAR,
+    started_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), issued_token_hash=NULL
+WHERE jobs.status + 0 = 0
+AND jobs.id = ANY (array((SELECT due_rows.id
+FROM due_rows)))
+RETURNING jobs.id, jobs.fence, jobs.job_name, jobs.params, jobs.timeout, jobs.workspace,
+    jobs.executor_backend, jobs.creator, jobs.retry_count, jobs.recovery_count,
+    jobs.sealed_environment, jobs.lock_key, jobs.creation_time, jobs.next_attempt_at;
+
 -- T2, two types of job on two backends
 WITH due_rows AS (SELECT of_type.id AS id
-FROM (SELECT :param_2::VARCHAR AS job_name, :param_3::INTEGER AS slots
-UNION ALL
-SELECT :param_4::VARCHAR AS job_name, :param_5::INTEGER AS slots) AS free
+FROM unnest(CAST(:param_2::VARCHAR[] AS VARCHAR[]), CAST(:param_3::INTEGER[] AS INTEGER[])) AS
+    free(job_name, slots)
 JOIN LATERAL (SELECT anon_1.id AS id
 FROM (SELECT anon_2.id AS id, anon_2.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
-WHERE jobs.status = 0
+WHERE abs(jobs.status) = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = free.job_name
 AND jobs.next_attempt_at IS NULL
@@ -18,9 +78,10 @@ UNION ALL
 SELECT anon_3.id AS id, anon_3.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
-WHERE jobs.status = 0
+WHERE abs(jobs.status) = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = free.job_name
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
@@ -30,7 +91,7 @@ UNION ALL
 SELECT anon_4.id AS id, anon_4.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
-WHERE jobs.status = 0
+WHERE abs(jobs.status) = 0
 AND jobs.executor_backend = :executor_backend_1::VARCHAR
 AND jobs.job_name = free.job_name
 AND jobs.next_attempt_at IS NULL
@@ -41,9 +102,10 @@ UNION ALL
 SELECT anon_5.id AS id, anon_5.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
-WHERE jobs.status = 0
+WHERE abs(jobs.status) = 0
 AND jobs.executor_backend = :executor_backend_1::VARCHAR
 AND jobs.job_name = free.job_name
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
@@ -58,12 +120,34 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1:
     token_hash=NULL, fence=(jobs.fence + :fence_1::BIGINT), claimed_by=:claimed_by::VARCHAR,
     started_at=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), issued_token_hash=NULL
-WHERE jobs.status = 0
-AND jobs.id IN (SELECT due_rows.id
-FROM due_rows)
+WHERE jobs.status + 0 = 0
+AND jobs.id = ANY (array((SELECT due_rows.id
+FROM due_rows)))
 RETURNING jobs.id, jobs.fence, jobs.job_name, jobs.params, jobs.timeout, jobs.workspace,
     jobs.executor_backend, jobs.creator, jobs.retry_count, jobs.recovery_count,
     jobs.sealed_environment, jobs.lock_key, jobs.creation_time, jobs.next_attempt_at;
+
+-- T5 of jobs that end together, and the release of their locks
+WITH succeeded AS (UPDATE jobs
+SET status=:param_1::INTEGER, result=successes.result, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
+    crashed_at=NULL
+FROM unnest(CAST(:ids::VARCHAR[] AS VARCHAR[]), CAST(:fences::BIGINT[] AS BIGINT[]),
+    CAST(:results::TEXT[] AS TEXT[])) AS successes(id, fence, result)
+WHERE jobs.status + 0 IN (1, 6)
+AND jobs.id = successes.id
+AND jobs.fence = successes.fence
+AND jobs.id = ANY (:ids::VARCHAR[])
+RETURNING jobs.id, jobs.fence), released AS (DELETE
+FROM job_locks USING succeeded
+WHERE job_locks.job_id = succeeded.id
+AND (job_locks.fence = succeeded.fence
+OR job_locks.fence IS NULL))
+SELECT count(*) AS count_1
+FROM succeeded;
 
 -- lead, in one statement
 UPDATE scheduler_leases
@@ -199,36 +283,28 @@ INSERT INTO jobs (status, retry_count, creation_time, last_update_time, id, job_
 SELECT :param_1::INTEGER AS anon_1, :param_2::INTEGER AS anon_2, (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms_1,
     (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms__1, :param_3::VARCHAR
-    AS anon_3, :param_4::VARCHAR AS anon_4, :param_5::VARCHAR AS anon_5, :param_6::VARCHAR AS
-    anon_6, :param_7 AS anon_7, :param_8::VARCHAR AS anon_8, :param_9::VARCHAR AS anon_9,
-    :param_10::VARCHAR AS anon_10, :param_11::VARCHAR AS anon_11, :param_12 AS anon_12,
-    :param_13::JSON AS anon_13, :param_14::VARCHAR AS anon_14
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms__1, :id::VARCHAR AS
+    anon_3, :job_name::VARCHAR AS anon_4, :params::VARCHAR AS anon_5, :workspace::VARCHAR AS anon_6,
+    :timeout AS anon_7, :creator::VARCHAR AS anon_8, :executor_backend::VARCHAR AS anon_9,
+    :lock_key::VARCHAR AS anon_10, :sealed_environment::VARCHAR AS anon_11, :had_extra_envs AS
+    anon_12, :scoped_permissions::JSON AS anon_13, :discovered_by::VARCHAR AS anon_14
 FROM scheduler_leases
-WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
-AND scheduler_leases.holder = :holder_1::VARCHAR
-AND scheduler_leases.fence = :fence_1::BIGINT
+WHERE scheduler_leases.lease_key = :term_lease_key::VARCHAR
+AND scheduler_leases.holder = :term_holder::VARCHAR
+AND scheduler_leases.fence = :term_fence::BIGINT
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER)
 AND NOT (EXISTS (SELECT 1
 FROM jobs
-WHERE jobs.lock_key = :lock_key_1::VARCHAR
-AND jobs.workspace = :workspace_1::VARCHAR
-AND jobs.status IN (0, 1, 6)));
-
--- T1 by discovery
--- T1
--- T8 of a running job
--- read
--- T8 of a waiting job
-SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+WHERE jobs.lock_key = :lock_key::VARCHAR
+AND jobs.workspace = :workspace::VARCHAR
+AND jobs.status IN (0, 1, 6)))
+RETURNING jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
     jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
     jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
     jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
     jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
-    jobs.had_extra_envs
-FROM jobs
-WHERE jobs.id = :id_1::VARCHAR;
+    jobs.had_extra_envs;
 
 -- discovery: experiments
 SELECT experiments.experiment_id, experiments.workspace, scored.configs, scored.first_config,
@@ -344,6 +420,7 @@ AND scheduler_leases.fence = :fence_1::BIGINT;
 
 -- database time
 -- T12 after a crash
+-- T12 of a suspect
 -- T12, set aside
 SELECT (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms_1;
@@ -351,101 +428,133 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) AS now_ms_1
 -- T1
 INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
     last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
-    discovered_by, had_extra_envs)
+    had_extra_envs)
 VALUES (:id::VARCHAR, (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :job_name::VARCHAR,
     :params::VARCHAR, :workspace::VARCHAR, :timeout, :status::INTEGER, :retry_count::INTEGER,
     (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :creator::VARCHAR,
     :executor_backend::VARCHAR, :scoped_permissions::JSON, :lock_key::VARCHAR,
-    :sealed_environment::VARCHAR, :discovered_by::VARCHAR, :had_extra_envs);
+    :sealed_environment::VARCHAR, :had_extra_envs)
+RETURNING jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs;
 
 -- anything due
-SELECT anon_1.id
-FROM (SELECT anon_2.id AS id
+SELECT anon_1.job_name
+FROM (SELECT '' AS job_name
+FROM (SELECT anon_3.id AS id
+FROM (SELECT anon_4.id AS id
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
-WHERE jobs.status = 0
+WHERE abs(jobs.status) = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_1::VARCHAR
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_1::INTEGER) AS anon_2
-UNION ALL
-SELECT anon_3.id AS id
-FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_1::VARCHAR
-AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_2::INTEGER) AS anon_3
-UNION ALL
-SELECT anon_4.id AS id
-FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_1::VARCHAR
-AND jobs.job_name = :job_name_2::VARCHAR
-AND jobs.next_attempt_at IS NULL
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_3::INTEGER) AS anon_4
+LIMIT :param_1::INTEGER) AS anon_4
 UNION ALL
 SELECT anon_5.id AS id
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_1::VARCHAR
-AND jobs.job_name = :job_name_2::VARCHAR
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1::VARCHAR
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_4::INTEGER) AS anon_5
+LIMIT :param_2::INTEGER) AS anon_5
 UNION ALL
 SELECT anon_6.id AS id
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_3::VARCHAR
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+AND jobs.job_name = :job_name_2::VARCHAR
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_5::INTEGER) AS anon_6
+LIMIT :param_3::INTEGER) AS anon_6
 UNION ALL
 SELECT anon_7.id AS id
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_3::VARCHAR
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+AND jobs.job_name = :job_name_2::VARCHAR
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_6::INTEGER) AS anon_7
+LIMIT :param_4::INTEGER) AS anon_7
 UNION ALL
 SELECT anon_8.id AS id
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_2::VARCHAR
-AND jobs.job_name = :job_name_4::VARCHAR
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3::VARCHAR
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_7::INTEGER) AS anon_8
+LIMIT :param_5::INTEGER) AS anon_8
 UNION ALL
 SELECT anon_9.id AS id
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_2::VARCHAR
-AND jobs.job_name = :job_name_4::VARCHAR
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3::VARCHAR
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_8::INTEGER) AS anon_9) AS anon_1
-LIMIT :param_9::INTEGER;
+LIMIT :param_6::INTEGER) AS anon_9
+UNION ALL
+SELECT anon_10.id AS id
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend = :executor_backend_2::VARCHAR
+AND jobs.job_name = :job_name_4::VARCHAR
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_7::INTEGER) AS anon_10
+UNION ALL
+SELECT anon_11.id AS id
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend = :executor_backend_2::VARCHAR
+AND jobs.job_name = :job_name_4::VARCHAR
+AND jobs.next_attempt_at > 0
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_8::INTEGER) AS anon_11) AS anon_3
+LIMIT :param_9::INTEGER) AS anon_2
+UNION ALL
+SELECT anon_12.job_name AS job_name
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_5::VARCHAR
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_10::INTEGER) AS anon_12
+UNION ALL
+SELECT anon_13.job_name AS job_name
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend = :executor_backend_3::VARCHAR
+AND jobs.job_name = :job_name_6::VARCHAR
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_11::INTEGER) AS anon_13) AS anon_1;
 
 -- T2, exclusivity lock is free
 -- T3, exclusivity lock is held
@@ -497,7 +606,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expi
     scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
     crashed_at=NULL
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
 
@@ -505,7 +614,7 @@ AND jobs.fence = :fence_1::BIGINT;
 UPDATE jobs
 SET lease_expires_at=((CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
 
@@ -522,12 +631,10 @@ FOR UPDATE;
 
 -- progress
 UPDATE jobs
-SET last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
-    status_message=:status_message::VARCHAR, progress_updated_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER)
+SET status_message=:status_message::VARCHAR, progress_updated_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
 WHERE jobs.id = :id_1::VARCHAR
-AND jobs.status IN (1, 6)
+AND jobs.status + 0 IN (1, 6)
 AND jobs.fence = :fence_1::BIGINT;
 
 -- T5, and the first checkpoint
@@ -543,7 +650,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expi
     scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
     crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
 
@@ -554,6 +661,7 @@ AND jobs.fence = :fence_1::BIGINT;
 -- T7
 -- T12
 -- T12 after a crash
+-- T12 of a suspect
 -- T12, set aside
 -- T13
 -- T8 confirmed
@@ -583,32 +691,6 @@ SELECT experiments.experiment_id
 FROM experiments
 WHERE experiments.experiment_id = :experiment_id_1::INTEGER;
 
--- T5 of two together
-UPDATE jobs
-SET status=:status::INTEGER, result=CASE WHEN (jobs.id = :id_0::VARCHAR) THEN :result_0::VARCHAR
-    WHEN (jobs.id = :id_1::VARCHAR) THEN :result_1::VARCHAR END,
-    last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
-    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
-    scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
-    crashed_at=NULL
-WHERE jobs.status IN (1, 6)
-AND (jobs.id = :id_0::VARCHAR
-AND jobs.fence = :fence_0::BIGINT
-OR jobs.id = :id_1::VARCHAR
-AND jobs.fence = :fence_1::BIGINT);
-
--- T5 of two together
-DELETE
-FROM job_locks
-WHERE job_locks.job_id = :id_0::VARCHAR
-AND (job_locks.fence = :fence_0::BIGINT
-OR job_locks.fence IS NULL)
-OR job_locks.job_id = :id_1::VARCHAR
-AND (job_locks.fence = :fence_1::BIGINT
-OR job_locks.fence IS NULL);
-
 -- T5 that comes too late
 -- T5 by token, again
 -- T13 of a backend that nobody has
@@ -625,7 +707,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expi
     token_hash=NULL, next_attempt_at=((CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT),
     crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
 
@@ -634,7 +716,7 @@ UPDATE jobs
 SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     crashed_at=NULL
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
 
@@ -644,7 +726,7 @@ SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     crashed_at=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
 
@@ -662,7 +744,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), status_mes
     next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
     crashed_at=NULL
-WHERE jobs.status IN (0, 1, 6)
+WHERE jobs.status + 0 IN (0, 1, 6)
 AND jobs.id = :id_1::VARCHAR;
 
 -- T8 of a running job
@@ -676,11 +758,23 @@ FROM jobs
 WHERE jobs.id = :id_1::VARCHAR
 AND jobs.lease_expires_at IS NOT NULL));
 
+-- T8 of a running job
+-- read
+-- T8 of a waiting job
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs
+FROM jobs
+WHERE jobs.id = :id_1::VARCHAR;
+
 -- T2, the token of a remote backend
 UPDATE jobs
 SET token_hash=CASE jobs.id WHEN :param_1::VARCHAR THEN :param_2::VARCHAR END,
     issued_token_hash=CASE jobs.id WHEN :param_1::VARCHAR THEN :param_2::VARCHAR END
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
 
@@ -692,11 +786,9 @@ WHERE jobs.id = :id_1::VARCHAR;
 
 -- progress by token
 UPDATE jobs
-SET last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
-    status_message=:status_message::VARCHAR, progress_updated_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER)
-WHERE jobs.status IN (1, 6)
+SET status_message=:status_message::VARCHAR, progress_updated_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1::VARCHAR
 AND jobs.token_hash = :token_hash_1::VARCHAR;
 
@@ -711,8 +803,8 @@ UPDATE jobs
 SET last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
     status_details=:status_details::JSON, progress_updated_at=(CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER)
-WHERE jobs.status IN (1, 6)
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1::VARCHAR
 AND jobs.token_hash = :token_hash_1::VARCHAR;
 
@@ -725,7 +817,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expi
     scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
     crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1::VARCHAR
 AND jobs.token_hash = :token_hash_1::VARCHAR;
 
@@ -743,12 +835,18 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - CAST(CASE
 LIMIT :param_4::INTEGER;
 
 -- T9
+SELECT jobs.id
+FROM jobs
+WHERE jobs.id IN (:id_1_1::VARCHAR)
+FOR UPDATE SKIP LOCKED;
+
+-- T9
 UPDATE jobs
 SET status=:status::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     crashed_at=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id IN (:id_1_1::VARCHAR)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
@@ -767,7 +865,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- recovery candidates
 SELECT jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count,
-    jobs.claimed_by, jobs.crashed_at, jobs.crashes
+    jobs.claimed_by, jobs.crashed_at, jobs.crashes, jobs.next_attempt_at
 FROM jobs
 WHERE jobs.status = 6
 ORDER BY jobs.last_update_time, jobs.id
@@ -776,14 +874,14 @@ LIMIT :param_1::INTEGER;
 -- backends that jobs wait for
 SELECT min(jobs.executor_backend) AS min_1
 FROM jobs
-WHERE jobs.status = 0
+WHERE abs(jobs.status) = 0
 AND jobs.executor_backend > :executor_backend_1::VARCHAR;
 
 -- how many wait for a backend
 SELECT count(*) AS count_1
 FROM (SELECT jobs.id AS id
 FROM jobs
-WHERE jobs.status = 0
+WHERE abs(jobs.status) = 0
 AND jobs.executor_backend = :executor_backend_1::VARCHAR
 LIMIT :param_1::INTEGER) AS anon_1;
 
@@ -803,7 +901,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
     lease_expires_at=((CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) + :param_1::BIGINT),
     fence=(jobs.fence + :fence_1::BIGINT), claimed_by=:claimed_by::VARCHAR, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_2::BIGINT
 AND (EXISTS (SELECT 1
@@ -825,7 +923,7 @@ SET status=:status::INTEGER, result=NULL, last_update_time=(CAST(FLOOR(EXTRACT(E
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
     next_attempt_at=NULL, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT
 AND jobs.crashed_at IS NULL
@@ -838,14 +936,33 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(F
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- T12 after a crash
--- T12, set aside
 UPDATE jobs
 SET status=:status::INTEGER, result=NULL, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
     status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
     next_attempt_at=NULL, recovery_count=(jobs.recovery_count + :recovery_count_1::INTEGER),
     crashed_at=NULL, crashes=:crashes::JSON
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
+AND jobs.id = :id_1::VARCHAR
+AND jobs.fence = :fence_1::BIGINT
+AND jobs.recovery_count < :recovery_count_2::INTEGER
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
+AND scheduler_leases.holder = :holder_1::VARCHAR
+AND scheduler_leases.fence = :fence_2::BIGINT
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
+
+-- T12 of a suspect
+-- T12, set aside
+UPDATE jobs
+SET status=:status::INTEGER, result=NULL, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    next_attempt_at=:next_attempt_at::BIGINT, recovery_count=(jobs.recovery_count +
+    :recovery_count_1::INTEGER), crashed_at=NULL, crashes=:crashes::JSON
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT
 AND jobs.recovery_count < :recovery_count_2::INTEGER
@@ -866,7 +983,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expi
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
     recovery_count=(jobs.recovery_count + :recovery_count_1::INTEGER), sealed_environment=NULL,
     crashed_at=NULL, crashes=:crashes::JSON
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT
 AND (EXISTS (SELECT 1
@@ -886,7 +1003,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expi
     scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
     crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT
 AND (EXISTS (SELECT 1
@@ -905,7 +1022,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expi
     scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
     crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT
 AND jobs.last_update_time <= (CAST(FLOOR(EXTRACT(EPOCH
@@ -917,6 +1034,35 @@ AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_2::BIGINT
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
+
+-- whether there is work for retention
+SELECT 1
+WHERE (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
+AND jobs.discovered_by IS NOT NULL))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_2::BIGINT))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 3
+AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_2::BIGINT))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 2
+AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_2::BIGINT))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 4
+AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_2::BIGINT));
 
 -- retention
 SELECT jobs.id
@@ -963,7 +1109,7 @@ LIMIT :param_2::INTEGER;
 DELETE
 FROM jobs
 WHERE jobs.id IN (:id_1_1::VARCHAR)
-AND jobs.status IN (2, 3, 4, 5)
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
@@ -971,7 +1117,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
 -- T8 confirmed
 UPDATE jobs
 SET lease_expires_at=NULL
-WHERE jobs.status = 5
+WHERE jobs.status + 0 = 5
 AND jobs.id = :id_1::VARCHAR
 AND jobs.fence = :fence_1::BIGINT;
 
@@ -1037,7 +1183,7 @@ LIMIT :param_3::INTEGER;
 -- deletion by age
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status IN (2, 3, 4, 5)
+WHERE jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER))
@@ -1048,7 +1194,7 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1:
 DELETE
 FROM jobs
 WHERE jobs.id IN (:id_1_1::VARCHAR, :id_1_2::VARCHAR)
-AND jobs.status IN (2, 3, 4, 5)
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
@@ -1056,8 +1202,20 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
 -- deletion by id
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status IN (2, 3, 4, 5)
+WHERE jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER))
 AND jobs.id IN (:id_1_1::VARCHAR);
+
+-- T1 of several, or where an insert answers no row
+INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
+    last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
+    had_extra_envs)
+VALUES (:id::VARCHAR, (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :job_name::VARCHAR,
+    :params::VARCHAR, :workspace::VARCHAR, :timeout, :status::INTEGER, :retry_count::INTEGER,
+    (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), :creator::VARCHAR,
+    :executor_backend::VARCHAR, :scoped_permissions::JSON, :lock_key::VARCHAR,
+    :sealed_environment::VARCHAR, :had_extra_envs);

@@ -1,8 +1,9 @@
 """Every statement of the store, recorded as its verbs run on SQLite, compiled for each dialect.
 
 What is recorded are the statements before they are text, so that the text for a database that is
-not at hand is that of the same statements. The claim alone depends on the database, and is built
-for each.
+not at hand is that of the same statements. Those that depend on the database, or are sent as text
+(`driver_text`), are built for each: the claim, the successes of jobs that end together, and how a
+leader renews and looks.
 """
 
 import contextlib
@@ -18,16 +19,17 @@ from sqlalchemy import ClauseElement, Select, UpdateBase
 from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
 
 from mlflow.entities._job_status import JobStatus
-from mlflow.store.jobs import claims, lease_rows, statements, tables
+from mlflow.store.jobs import claims, dialects, due_rows, lease_rows, statements, tables
 from mlflow.store.jobs.dialects import now_ms
 from mlflow.store.jobs.job_tokens import hash_of
+from mlflow.store.jobs.prepared import release_all, succeed_all, succeed_listed
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import (
     CheckpointMove,
     Claim,
     ClaimedJob,
+    NewJob,
     RecoveryCandidate,
-    Success,
     Term,
     TokenHolder,
 )
@@ -60,7 +62,7 @@ def texts() -> dict[str, str]:
     """The listing of each dialect, by its name."""
     recorded = record()
     return {
-        name: _listing([*_claim(name, dialect), *_lead(name), *recorded], dialect)
+        name: _listing([*_claim(name, dialect), *_together(name), *_lead(name), *recorded], dialect)
         for name, dialect in DIALECTS.items()
     }
 
@@ -145,7 +147,7 @@ def _leadership(store) -> Iterator[Verb]:
 
 def _owner(store) -> Iterator[Verb]:
     yield "T1", lambda: create(store, job_id="first", lock_key="key")
-    yield "anything due", lambda: store.is_anything_due([None, "local"], ["job", "other"])
+    yield "anything due", lambda: store.due_work([None, "local"], ["job", "other"], ["job"])
     owned = SimpleNamespace()
 
     def take_lock():
@@ -159,8 +161,6 @@ def _owner(store) -> Iterator[Verb]:
     yield "T5, and the first checkpoint", lambda: store.succeed(owned.first.claim, "1", _move(1))
     later = claim_one(store)
     yield "T5, and a later checkpoint", lambda: store.succeed(later.claim, "1", _move(2))
-    together = [Success(claim_one(store).claim, each) for each in ("1", "2")]
-    yield "T5 of two together", lambda: store.succeed_all(together)
     yield "T5 that comes too late", lambda: store.succeed(Claim(later.claim.job_id, 0), "1")
     for title, run in _endings(store):
         one = claim_one(store)
@@ -220,6 +220,7 @@ def _leader(store) -> Iterator[Verb]:
         "T11": lambda candidate: store.reattach(candidate, "replica-b", 30, term),
         "T12": lambda candidate: store.requeue(candidate, term, 3),
         "T12 after a crash": lambda candidate: store.requeue(candidate, term, 3, "died"),
+        "T12 of a suspect": lambda candidate: store.requeue(candidate, term, 1, "died"),
         "T12, set aside": lambda candidate: store.requeue(candidate, term, 0, "died"),
         "T13": lambda candidate: store.fail_recovery(candidate, "gone", term),
         "T13 of a backend that nobody has": lambda candidate: store.fail_recovery(
@@ -231,6 +232,7 @@ def _leader(store) -> Iterator[Verb]:
         _forget_jobs(store)
     create(store, job_id="old")
     change_raw(store, "old", status=JobStatus.FAILED.to_int(), last_update_time=1)
+    yield "whether there is work for retention", lambda: store.has_expired(60.0)
     yield "retention", lambda: store.delete_expired(term, 60.0, limit=10)
 
 
@@ -258,6 +260,8 @@ def _user(store) -> Iterator[Verb]:
     )
     yield "deletion by age", lambda: store.delete_jobs(older_than=1)
     yield "deletion by id", lambda: store.delete_jobs(job_ids=["waiting"])
+    several = [NewJob("job", "{}"), NewJob("job", "{}")]
+    yield "T1 of several, or where an insert answers no row", lambda: store.create_jobs(several)
 
 
 def _two_pages(store) -> str:
@@ -283,13 +287,29 @@ def _claims(statement: ClauseElement) -> bool:
 
 def _claim(name: str, dialect) -> Iterator[tuple[str, ClauseElement]]:
     now = now_ms(0)
-    due = claims.due({"job": 3, "other": 2}, [None, "local"], now, name)
+    suspect = due_rows.suspect(["job", "other"], [None, "local"], name)
     if dialect.update_returning:
-        yield "T2, two types of job on two backends", claims.claim_at_once(due, "replica", 30, now)
+        yield "T2 of a suspect", claims.claim_at_once(suspect, "replica", 30, now, name)
+    else:
+        yield "T2 of a suspect: which", suspect
+    due = due_rows.due({"job": 3, "other": 2}, [None, "local"], now, name)
+    if dialect.update_returning:
+        yield (
+            "T2, two types of job on two backends",
+            claims.claim_at_once(due, "replica", 30, now, name),
+        )
     else:
         yield "T2, two types of job on two backends: what is due", due
         which = tables.jobs.c.id.in_(["1", "2"])
         yield "T2: the claim", statements.claim(which, "replica", 30, now)
+
+
+def _together(name: str) -> Iterator[tuple[str, ClauseElement]]:
+    if dialects.takes_lists(name):
+        yield "T5 of jobs that end together, and the release of their locks", succeed_listed(0)
+    else:
+        yield "T5 of jobs that end together", succeed_all(2, 0)
+        yield "T5 of jobs that end together: their locks", release_all(2)
 
 
 def _lead(name: str) -> Iterator[tuple[str, ClauseElement]]:

@@ -1,3 +1,57 @@
+-- T2 of a suspect
+WITH due_rows AS (SELECT anon_1.id AS id
+FROM (SELECT anon_2.id AS id, anon_2.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_2 OFFSET :param_3) AS anon_2
+UNION ALL
+SELECT anon_3.id AS id, anon_3.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_4 OFFSET :param_5) AS anon_3
+UNION ALL
+SELECT anon_4.id AS id, anon_4.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_6 OFFSET :param_7) AS anon_4
+UNION ALL
+SELECT anon_5.id AS id, anon_5.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_2
+AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_8 OFFSET :param_9) AS anon_5) AS anon_1
+ORDER BY anon_1.due_at, anon_1.id
+LIMIT :param_10 OFFSET :param_11) UPDATE jobs
+SET status=:status, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS
+    INTEGER) + :now_ms_1), lease_expires_at=((CAST(ROUND((julianday('now') - 2440587.5) *
+    86400000.0) AS INTEGER) + :now_ms_1) + :param_1), token_hash=NULL, fence=(jobs.fence +
+    :fence_1), claimed_by=:claimed_by, started_at=(CAST(ROUND((julianday('now') - 2440587.5) *
+    86400000.0) AS INTEGER) + :now_ms_1), issued_token_hash=NULL
+WHERE jobs.status + 0 = 0
+AND jobs.id IN (SELECT due_rows.id
+FROM due_rows)
+RETURNING id, fence, job_name, params, timeout, workspace, executor_backend, creator, retry_count,
+    recovery_count, sealed_environment, lock_key, creation_time, next_attempt_at;
+
 -- T2, two types of job on two backends
 WITH due_rows AS (SELECT anon_1.id AS id
 FROM (SELECT anon_2.id AS id
@@ -17,6 +71,7 @@ FROM jobs
 WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
@@ -38,6 +93,7 @@ FROM jobs
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_1
 AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
@@ -63,6 +119,7 @@ FROM jobs
 WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
@@ -84,6 +141,7 @@ FROM jobs
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
@@ -95,11 +153,35 @@ SET status=:status, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) 
     86400000.0) AS INTEGER) + :now_ms_1) + :param_1), token_hash=NULL, fence=(jobs.fence +
     :fence_1), claimed_by=:claimed_by, started_at=(CAST(ROUND((julianday('now') - 2440587.5) *
     86400000.0) AS INTEGER) + :now_ms_1), issued_token_hash=NULL
-WHERE jobs.status = 0
+WHERE jobs.status + 0 = 0
 AND jobs.id IN (SELECT due_rows.id
 FROM due_rows)
 RETURNING id, fence, job_name, params, timeout, workspace, executor_backend, creator, retry_count,
     recovery_count, sealed_environment, lock_key, creation_time, next_attempt_at;
+
+-- T5 of jobs that end together
+UPDATE jobs
+SET status=:status, result=CASE WHEN (jobs.id = :id_0) THEN :result_0 WHEN (jobs.id = :id_1) THEN
+    :result_1 END, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS
+    INTEGER) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
+    progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
+    finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
+    sealed_environment=NULL, crashed_at=NULL
+WHERE jobs.status + 0 IN (1, 6)
+AND (jobs.id = :id_0
+AND jobs.fence = :fence_0
+OR jobs.id = :id_1
+AND jobs.fence = :fence_1);
+
+-- T5 of jobs that end together: their locks
+DELETE
+FROM job_locks
+WHERE job_locks.job_id = :id_0
+AND (job_locks.fence = :fence_0
+OR job_locks.fence IS NULL)
+OR job_locks.job_id = :id_1
+AND (job_locks.fence = :fence_1
+OR job_locks.fence IS NULL);
 
 -- scheduler lease: first acquisition
 -- scheduler lease: how long it lasts
@@ -207,36 +289,25 @@ INSERT INTO jobs (status, retry_count, creation_time, last_update_time, id, job_
     scoped_permissions, discovered_by)
 SELECT :param_1 AS anon_1, :param_2 AS anon_2, (CAST(ROUND((julianday('now') - 2440587.5) *
     86400000.0) AS INTEGER) + :now_ms_2) AS now_ms_1, (CAST(ROUND((julianday('now') - 2440587.5) *
-    86400000.0) AS INTEGER) + :now_ms_2) AS now_ms__1, :param_3 AS anon_3, :param_4 AS anon_4,
-    :param_5 AS anon_5, :param_6 AS anon_6, :param_7 AS anon_7, :param_8 AS anon_8, :param_9 AS
-    anon_9, :param_10 AS anon_10, :param_11 AS anon_11, :param_12 AS anon_12, :param_13 AS anon_13,
-    :param_14 AS anon_14
+    86400000.0) AS INTEGER) + :now_ms_2) AS now_ms__1, :id AS anon_3, :job_name AS anon_4, :params
+    AS anon_5, :workspace AS anon_6, :timeout AS anon_7, :creator AS anon_8, :executor_backend AS
+    anon_9, :lock_key AS anon_10, :sealed_environment AS anon_11, :had_extra_envs AS anon_12,
+    :scoped_permissions AS anon_13, :discovered_by AS anon_14
 FROM scheduler_leases
-WHERE scheduler_leases.lease_key = :lease_key_1
-AND scheduler_leases.holder = :holder_1
-AND scheduler_leases.fence = :fence_1
+WHERE scheduler_leases.lease_key = :term_lease_key
+AND scheduler_leases.holder = :term_holder
+AND scheduler_leases.fence = :term_fence
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_2)
 AND NOT (EXISTS (SELECT 1
 FROM jobs
-WHERE jobs.lock_key = :lock_key_1
-AND jobs.workspace = :workspace_1
-AND jobs.status IN (0, 1, 6)));
-
--- T1 by discovery
--- T1
--- progress
--- T8 of a running job
--- read
--- T8 of a waiting job
-SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
-    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
-    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
-    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
-    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
-    jobs.had_extra_envs
-FROM jobs
-WHERE jobs.id = :id_1;
+WHERE jobs.lock_key = :lock_key
+AND jobs.workspace = :workspace
+AND jobs.status IN (0, 1, 6)))
+RETURNING id, creation_time, job_name, params, workspace, timeout, status, result, retry_count,
+    last_update_time, status_details, creator, executor_backend, lease_expires_at, status_message,
+    progress, progress_updated_at, token_hash, scoped_permissions, next_attempt_at, fence,
+    started_at, finished_at, recovery_count, lock_key, crashes, had_extra_envs;
 
 -- discovery: experiments
 SELECT experiments.experiment_id, experiments.workspace, scored.configs, scored.first_config,
@@ -352,21 +423,28 @@ AND scheduler_leases.fence = :fence_1;
 
 -- database time
 -- T12 after a crash
+-- T12 of a suspect
 -- T12, set aside
 SELECT (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_2) AS now_ms_1;
 
 -- T1
 INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
     last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
-    discovered_by, had_extra_envs)
+    had_extra_envs)
 VALUES (:id, (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
     :job_name, :params, :workspace, :timeout, :status, :retry_count, (CAST(ROUND((julianday('now') -
     2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1), :creator, :executor_backend,
-    :scoped_permissions, :lock_key, :sealed_environment, :discovered_by, :had_extra_envs);
+    :scoped_permissions, :lock_key, :sealed_environment, :had_extra_envs)
+RETURNING id, creation_time, job_name, params, workspace, timeout, status, result, retry_count,
+    last_update_time, status_details, creator, executor_backend, lease_expires_at, status_message,
+    progress, progress_updated_at, token_hash, scoped_permissions, next_attempt_at, fence,
+    started_at, finished_at, recovery_count, lock_key, crashes, had_extra_envs;
 
 -- anything due
-SELECT anon_1.id
-FROM (SELECT anon_2.id AS id
+SELECT anon_1.job_name
+FROM (SELECT '' AS job_name
+FROM (SELECT anon_3.id AS id
+FROM (SELECT anon_4.id AS id
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
 WHERE jobs.status = 0
@@ -374,62 +452,65 @@ AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_1
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_1 OFFSET :param_2) AS anon_2
-UNION ALL
-SELECT anon_3.id AS id
-FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_1
-AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
-    :now_ms_1)
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_3 OFFSET :param_4) AS anon_3
-UNION ALL
-SELECT anon_4.id AS id
-FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
-FROM jobs
-WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_1
-AND jobs.job_name = :job_name_2
-AND jobs.next_attempt_at IS NULL
-ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_5 OFFSET :param_6) AS anon_4
+LIMIT :param_1 OFFSET :param_2) AS anon_4
 UNION ALL
 SELECT anon_5.id AS id
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
 WHERE jobs.status = 0
-AND jobs.executor_backend = :executor_backend_1
-AND jobs.job_name = :job_name_2
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_1
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_7 OFFSET :param_8) AS anon_5
+LIMIT :param_3 OFFSET :param_4) AS anon_5
 UNION ALL
 SELECT anon_6.id AS id
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
 WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_3
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_9 OFFSET :param_10) AS anon_6
+LIMIT :param_5 OFFSET :param_6) AS anon_6
 UNION ALL
 SELECT anon_7.id AS id
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
 WHERE jobs.status = 0
-AND jobs.executor_backend IS NULL
-AND jobs.job_name = :job_name_3
+AND jobs.executor_backend = :executor_backend_1
+AND jobs.job_name = :job_name_2
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_11 OFFSET :param_12) AS anon_7
+LIMIT :param_7 OFFSET :param_8) AS anon_7
 UNION ALL
 SELECT anon_8.id AS id
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_9 OFFSET :param_10) AS anon_8
+UNION ALL
+SELECT anon_9.id AS id
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_3
+AND jobs.next_attempt_at > 0
+AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_11 OFFSET :param_12) AS anon_9
+UNION ALL
+SELECT anon_10.id AS id
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
 FROM jobs
 WHERE jobs.status = 0
@@ -437,19 +518,40 @@ AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
 AND jobs.next_attempt_at IS NULL
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_13 OFFSET :param_14) AS anon_8
+LIMIT :param_13 OFFSET :param_14) AS anon_10
 UNION ALL
-SELECT anon_9.id AS id
+SELECT anon_11.id AS id
 FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
 FROM jobs
 WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
+AND jobs.next_attempt_at > 0
 AND jobs.next_attempt_at <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1)
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
-LIMIT :param_15 OFFSET :param_16) AS anon_9) AS anon_1
-LIMIT :param_17 OFFSET :param_18;
+LIMIT :param_15 OFFSET :param_16) AS anon_11) AS anon_3
+LIMIT :param_17 OFFSET :param_18) AS anon_2
+UNION ALL
+SELECT anon_12.job_name AS job_name
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = :job_name_5
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_19 OFFSET :param_20) AS anon_12
+UNION ALL
+SELECT anon_13.job_name AS job_name
+FROM (SELECT jobs.id AS id, jobs.job_name AS job_name, jobs.creation_time AS due_at
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.executor_backend = :executor_backend_3
+AND jobs.job_name = :job_name_6
+AND jobs.next_attempt_at = 0
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT :param_21 OFFSET :param_22) AS anon_13) AS anon_1;
 
 -- T2, exclusivity lock is free
 -- T3, exclusivity lock is held
@@ -499,7 +601,7 @@ SET status=:status, result=:result, last_update_time=(CAST(ROUND((julianday('now
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -507,17 +609,29 @@ AND jobs.fence = :fence_1;
 UPDATE jobs
 SET lease_expires_at=((CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1) + :param_1)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
 -- progress
+-- T8 of a running job
+-- read
+-- T8 of a waiting job
+SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
+    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
+    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
+    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
+    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
+    jobs.had_extra_envs
+FROM jobs
+WHERE jobs.id = :id_1;
+
+-- progress
 UPDATE jobs
-SET last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
-    :now_ms_1), status_message=:status_message, progress_updated_at=(CAST(ROUND((julianday('now') -
-    2440587.5) * 86400000.0) AS INTEGER) + :now_ms_2)
+SET status_message=:status_message, progress_updated_at=(CAST(ROUND((julianday('now') - 2440587.5) *
+    86400000.0) AS INTEGER) + :now_ms_1)
 WHERE jobs.id = :id_1
-AND jobs.status IN (1, 6)
+AND jobs.status + 0 IN (1, 6)
 AND jobs.fence = :fence_1;
 
 -- T5, and the first checkpoint
@@ -532,7 +646,7 @@ SET status=:status, result=:result, last_update_time=(CAST(ROUND((julianday('now
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -543,6 +657,7 @@ AND jobs.fence = :fence_1;
 -- T7
 -- T12
 -- T12 after a crash
+-- T12 of a suspect
 -- T12, set aside
 -- T13
 -- T8 confirmed
@@ -572,30 +687,6 @@ SELECT experiments.experiment_id
 FROM experiments
 WHERE experiments.experiment_id = :experiment_id_1;
 
--- T5 of two together
-UPDATE jobs
-SET status=:status, result=CASE WHEN (jobs.id = :id_0) THEN :result_0 WHEN (jobs.id = :id_1) THEN
-    :result_1 END, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS
-    INTEGER) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
-    progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
-    finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
-    sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (1, 6)
-AND (jobs.id = :id_0
-AND jobs.fence = :fence_0
-OR jobs.id = :id_1
-AND jobs.fence = :fence_1);
-
--- T5 of two together
-DELETE
-FROM job_locks
-WHERE job_locks.job_id = :id_0
-AND (job_locks.fence = :fence_0
-OR job_locks.fence IS NULL)
-OR job_locks.job_id = :id_1
-AND (job_locks.fence = :fence_1
-OR job_locks.fence IS NULL);
-
 -- T5 that comes too late
 -- T5 by token, again
 -- T13 of a backend that nobody has
@@ -610,7 +701,7 @@ SET status=:status, result=NULL, retry_count=(jobs.retry_count + :retry_count_1)
     :now_ms_1), lease_expires_at=NULL, status_message=:status_message, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, next_attempt_at=((CAST(ROUND((julianday('now') -
     2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1) + :param_1), crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -618,7 +709,7 @@ AND jobs.fence = :fence_1;
 UPDATE jobs
 SET status=:status, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS
     INTEGER) + :now_ms_1), lease_expires_at=NULL, crashed_at=NULL
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -627,7 +718,7 @@ UPDATE jobs
 SET status=:status, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS
     INTEGER) + :now_ms_1), lease_expires_at=NULL, crashed_at=(CAST(ROUND((julianday('now') -
     2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -644,7 +735,7 @@ SET status=:status, result=NULL, last_update_time=(CAST(ROUND((julianday('now') 
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (0, 1, 6)
+WHERE jobs.status + 0 IN (0, 1, 6)
 AND jobs.id = :id_1;
 
 -- T8 of a running job
@@ -662,7 +753,7 @@ AND jobs.lease_expires_at IS NOT NULL));
 UPDATE jobs
 SET token_hash=CASE jobs.id WHEN :param_1 THEN :param_2 END, issued_token_hash=CASE jobs.id WHEN
     :param_1 THEN :param_2 END
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -674,10 +765,9 @@ WHERE jobs.id = :id_1;
 
 -- progress by token
 UPDATE jobs
-SET last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
-    :now_ms_1), status_message=:status_message, progress_updated_at=(CAST(ROUND((julianday('now') -
-    2440587.5) * 86400000.0) AS INTEGER) + :now_ms_2)
-WHERE jobs.status IN (1, 6)
+SET status_message=:status_message, progress_updated_at=(CAST(ROUND((julianday('now') - 2440587.5) *
+    86400000.0) AS INTEGER) + :now_ms_1)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.token_hash = :token_hash_1;
 
@@ -690,8 +780,8 @@ WHERE jobs.id = :id_1;
 UPDATE jobs
 SET last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1), status_details=:status_details, progress_updated_at=(CAST(ROUND((julianday('now') -
-    2440587.5) * 86400000.0) AS INTEGER) + :now_ms_2)
-WHERE jobs.status IN (1, 6)
+    2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.token_hash = :token_hash_1;
 
@@ -703,7 +793,7 @@ SET status=:status, result=:result, last_update_time=(CAST(ROUND((julianday('now
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status IN (1, 6)
+WHERE jobs.status + 0 IN (1, 6)
 AND jobs.id = :id_1
 AND jobs.token_hash = :token_hash_1;
 
@@ -720,11 +810,16 @@ OR jobs.started_at < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS
 LIMIT :param_4 OFFSET :param_5;
 
 -- T9
+SELECT jobs.id
+FROM jobs
+WHERE jobs.id IN (:id_1_1);
+
+-- T9
 UPDATE jobs
 SET status=:status, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS
     INTEGER) + :now_ms_1), lease_expires_at=NULL, crashed_at=(CAST(ROUND((julianday('now') -
     2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)
-WHERE jobs.status = 1
+WHERE jobs.status + 0 = 1
 AND jobs.id IN (:id_1_1)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
@@ -742,7 +837,7 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
 
 -- recovery candidates
 SELECT jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count,
-    jobs.claimed_by, jobs.crashed_at, jobs.crashes
+    jobs.claimed_by, jobs.crashed_at, jobs.crashes, jobs.next_attempt_at
 FROM jobs
 WHERE jobs.status = 6
 ORDER BY jobs.last_update_time, jobs.id
@@ -777,7 +872,7 @@ SET status=:status, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) 
     INTEGER) + :now_ms_1), lease_expires_at=((CAST(ROUND((julianday('now') - 2440587.5) *
     86400000.0) AS INTEGER) + :now_ms_1) + :param_1), fence=(jobs.fence + :fence_1),
     claimed_by=:claimed_by, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_2
 AND (EXISTS (SELECT 1
@@ -798,7 +893,7 @@ UPDATE jobs
 SET status=:status, result=NULL, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) *
     86400000.0) AS INTEGER) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, next_attempt_at=NULL, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND jobs.crashed_at IS NULL
@@ -811,13 +906,31 @@ AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- T12 after a crash
--- T12, set aside
 UPDATE jobs
 SET status=:status, result=NULL, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) *
     86400000.0) AS INTEGER) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
     progress_updated_at=NULL, token_hash=NULL, next_attempt_at=NULL,
     recovery_count=(jobs.recovery_count + :recovery_count_1), crashed_at=NULL, crashes=:crashes
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
+AND jobs.id = :id_1
+AND jobs.fence = :fence_1
+AND jobs.recovery_count < :recovery_count_2
+AND (EXISTS (SELECT 1
+FROM scheduler_leases
+WHERE scheduler_leases.lease_key = :lease_key_1
+AND scheduler_leases.holder = :holder_1
+AND scheduler_leases.fence = :fence_2
+AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+    (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
+
+-- T12 of a suspect
+-- T12, set aside
+UPDATE jobs
+SET status=:status, result=NULL, last_update_time=(CAST(ROUND((julianday('now') - 2440587.5) *
+    86400000.0) AS INTEGER) + :now_ms_1), lease_expires_at=NULL, status_message=NULL, progress=NULL,
+    progress_updated_at=NULL, token_hash=NULL, next_attempt_at=:next_attempt_at,
+    recovery_count=(jobs.recovery_count + :recovery_count_1), crashed_at=NULL, crashes=:crashes
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND jobs.recovery_count < :recovery_count_2
@@ -837,7 +950,7 @@ SET status=:status, result=:result, last_update_time=(CAST(ROUND((julianday('now
     finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
     recovery_count=(jobs.recovery_count + :recovery_count_1), sealed_environment=NULL,
     crashed_at=NULL, crashes=:crashes
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND (EXISTS (SELECT 1
@@ -856,7 +969,7 @@ SET status=:status, result=:result, last_update_time=(CAST(ROUND((julianday('now
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND (EXISTS (SELECT 1
@@ -874,7 +987,7 @@ SET status=:status, result=:result, last_update_time=(CAST(ROUND((julianday('now
     progress_updated_at=NULL, token_hash=NULL, scoped_permissions=NULL, next_attempt_at=NULL,
     finished_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
     sealed_environment=NULL, crashed_at=NULL
-WHERE jobs.status = 6
+WHERE jobs.status + 0 = 6
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1
 AND jobs.last_update_time <= (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
@@ -886,6 +999,35 @@ AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
 AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
+
+-- whether there is work for retention
+SELECT 1
+WHERE (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1) - :param_1
+AND jobs.discovered_by IS NOT NULL))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1) - :param_2))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 3
+AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1) - :param_2))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 2
+AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1) - :param_2))
+OR (EXISTS (SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 4
+AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
+    :now_ms_1) - :param_2));
 
 -- retention
 SELECT jobs.id
@@ -932,7 +1074,7 @@ LIMIT :param_2 OFFSET :param_3;
 DELETE
 FROM jobs
 WHERE jobs.id IN (:id_1_1)
-AND jobs.status IN (2, 3, 4, 5)
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1));
@@ -940,7 +1082,7 @@ OR jobs.lease_expires_at < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000
 -- T8 confirmed
 UPDATE jobs
 SET lease_expires_at=NULL
-WHERE jobs.status = 5
+WHERE jobs.status + 0 = 5
 AND jobs.id = :id_1
 AND jobs.fence = :fence_1;
 
@@ -1006,7 +1148,7 @@ LIMIT :param_5 OFFSET :param_6;
 -- deletion by age
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status IN (2, 3, 4, 5)
+WHERE jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1))
@@ -1017,7 +1159,7 @@ AND jobs.creation_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0
 DELETE
 FROM jobs
 WHERE jobs.id IN (:id_1_1, :id_1_2)
-AND jobs.status IN (2, 3, 4, 5)
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1));
@@ -1025,8 +1167,17 @@ OR jobs.lease_expires_at < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000
 -- deletion by id
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status IN (2, 3, 4, 5)
+WHERE jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1))
 AND jobs.id IN (:id_1_1);
+
+-- T1 of several, or where an insert answers no row
+INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
+    last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
+    had_extra_envs)
+VALUES (:id, (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
+    :job_name, :params, :workspace, :timeout, :status, :retry_count, (CAST(ROUND((julianday('now') -
+    2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1), :creator, :executor_backend,
+    :scoped_permissions, :lock_key, :sealed_environment, :had_extra_envs);

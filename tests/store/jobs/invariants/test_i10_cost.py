@@ -61,7 +61,7 @@ def test_a_look_for_due_jobs_is_one_statement(store):
     create(store, executor_backend="ray")
     names = [f"type-{number}" for number in range(7)]
 
-    looks = statements_of(store, lambda: store.is_anything_due([None, "local"], names))
+    looks = statements_of(store, lambda: store.due_work([None, "local"], names, names))
     assert len(looks) == 1
 
 

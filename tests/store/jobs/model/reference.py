@@ -20,6 +20,7 @@ from mlflow.store.jobs.transitions import (
 from mlflow.store.jobs.values import Claim, JobUpdateStatus, Term
 
 APPLIED, WRONG_STATE, CLAIM_LOST = JobUpdateStatus
+SUSPECT = 0
 UNOWNED = {"lease": None, "due": None, "message": None}
 
 
@@ -44,7 +45,15 @@ class Reference:
         for name, slots in capacity.items():
             served = [j for j in self.jobs.values() if j.name == name and j.backend in backends]
             due = [j for j in served if j.status is PENDING and (j.due or 0) <= self.now]
-            chosen += sorted(due, key=age)[:slots]
+            chosen += sorted((j for j in due if j.due != SUSPECT), key=age)[:slots]
+        return self.take(chosen, replica, lease_ms)
+
+    def claim_suspect(self, replica, backends, names, lease_ms):
+        served = [j for j in self.jobs.values() if j.name in names and j.backend in backends]
+        suspects = [j for j in served if j.status is PENDING and j.due == SUSPECT]
+        return self.take(sorted(suspects, key=age)[:1], replica, lease_ms)
+
+    def take(self, chosen, replica, lease_ms):
         taken, refused = [], []
         for row in sorted(chosen, key=age):
             row.status, row.owner, row.fence = RUNNING, replica, row.fence + 1
@@ -141,6 +150,8 @@ class Reference:
         died = f"died {row.recoveries + 1} times" if row.recoveries else "died once"
         aside = {"status": FAILED, "result": died} if lost and row.recoveries >= most else {}
         again = {"status": PENDING, "recoveries": row.recoveries + lost}
+        if not aside and (2 * again["recoveries"] > most if lost else row.due == SUSPECT):
+            again["due"] = SUSPECT
         effects = UNOWNED | again | aside
         return self.change(candidate, self.recoverable(term), True, **effects)
 

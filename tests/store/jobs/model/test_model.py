@@ -37,7 +37,7 @@ from mlflow.store.jobs.transitions import (
     UNFINISHED,
 )
 from mlflow.store.jobs.values import CheckpointMove, Claim, RecoveryCandidate
-from tests.store.jobs.model.reference import APPLIED, Reference
+from tests.store.jobs.model.reference import APPLIED, SUSPECT, Reference
 from tests.store.jobs.store_factories import empty
 
 EXAMPLES = int(os.environ.get("JOBS_MODEL_EXAMPLES", "0"))
@@ -146,11 +146,25 @@ class StoreAndReference(RuleBasedStateMachine):
     def _claim(self, new, replica, capacity) -> list[Claim]:
         for each in new:
             self._create(None, **each)
-        batch = self.store.claim_batch(replica, BACKENDS[replica], capacity, LEASE, key_of_stock)
+        return self._claim_by("claim_batch", "claim", replica, capacity)
+
+    @rule(
+        target=claims,
+        replica=st.sampled_from(sorted(BACKENDS)),
+        names=st.sets(st.sampled_from(["job", "other"]), min_size=1),
+    )
+    def claim_suspect(self, replica, names):
+        claimed = self._claim_by("claim_suspect", "claim_suspect", replica, names)
+        # I11: no two at once.
+        assert len(claimed) <= 1
+        return multiple(*claimed)
+
+    def _claim_by(self, in_store, in_reference, replica, which) -> list[Claim]:
+        backends = BACKENDS[replica]
+        batch = getattr(self.store, in_store)(replica, backends, which, LEASE, key_of_stock)
         claimed = [job.claim for job in batch.claimed]
-        assert (claimed, batch.canceled) == self.reference.claim(
-            replica, BACKENDS[replica], capacity, ms(LEASE)
-        )
+        expected = getattr(self.reference, in_reference)(replica, backends, which, ms(LEASE))
+        assert (claimed, batch.canceled) == expected
         for job in batch.claimed:
             overruns_at = self._now + ms(1.15 * (job.timeout or 3600))
             self.work[job.claim] = Work(job.lock_key, overruns_at, self._now + ms(LEASE))
@@ -335,7 +349,9 @@ class StoreAndReference(RuleBasedStateMachine):
         assert (row.retry_count, row.recovery_count) == (expected.retries, expected.recoveries)
         assert (row.lock_key, row.status_message) == (expected.lock_key, expected.message)
         assert half_ticks(row.lease_expires_at, self.began_ms) == half_ticks(expected.lease)
-        assert half_ticks(row.next_attempt_at, self.began_ms) == half_ticks(expected.due)
+        assert (row.next_attempt_at == SUSPECT) == (expected.due == SUSPECT)
+        if expected.due != SUSPECT:
+            assert half_ticks(row.next_attempt_at, self.began_ms) == half_ticks(expected.due)
         assert (row.result is None) == (expected.result is None)
         assert (expected.result or "") in (row.result or "")
 
