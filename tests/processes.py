@@ -9,5 +9,25 @@ def is_alive(pid: int) -> bool:
         status = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
-    # A container without an init process keeps zombies.
-    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
+    fields = status.rpartition(")")[2].split()
+    # A container without an init process keeps zombies. One that has given its memory back, but is
+    # not reported yet, does nothing more either.
+    return fields[0] not in ("Z", "X") and fields[20] != "0"
+
+
+def memory_holds(pid: int, text: bytes) -> bool:
+    """Whether a text is in what a process can write to (Linux)."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb") as memory:
+        for line in maps:
+            addresses, rights, *_ = line.split()
+            if not rights.startswith("rw") or "[v" in line:
+                continue
+            start, end = (int(address, 16) for address in addresses.split("-"))
+            memory.seek(start)
+            try:
+                if text in memory.read(end - start):
+                    return True
+            except OSError:
+                # Reserved, and never touched.
+                continue
+    return False

@@ -54,6 +54,9 @@ class Proxy:
         """End everything."""
         self.cut()
         self._forwards.set()
+        # Closing alone would not wake the thread that accepts.
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
     def _accept(self) -> None:

@@ -4,12 +4,13 @@ Whatever the function does, short of ending the process, becomes a result in wor
 come from a file, or from a variable where a runner of MLflow 3.18 started this process.
 """
 
+import contextlib
 import json
 import logging
 import os
+import signal
 import sys
 import threading
-from contextlib import nullcontext
 from typing import Any
 
 from mlflow.environment_variables import MLFLOW_WORKSPACE
@@ -64,7 +65,7 @@ def _run(fullname: str) -> Any:
     workspace = os.environ.get(MLFLOW_WORKSPACE.name)
     _set_job_tracker(_tracker())
     try:
-        with WorkspaceContext(workspace) if workspace else nullcontext():
+        with WorkspaceContext(workspace) if workspace else contextlib.nullcontext():
             # A job container has no way to the store.
             if os.environ.get(BACKEND_STORE_URI_ENV_VAR):
                 use_backend_store_for_tracking()
@@ -90,17 +91,14 @@ def _tracker() -> JobTracker | None:
 
 
 def _end_soon() -> None:
-    def end() -> None:
-        try:
-            _logger.warning("The job function has returned, but the process does not end by itself")
-            sys.stdout.flush()
-        finally:
-            os._exit(0)
-
-    timer = threading.Timer(_EXIT_SECONDS, end)
-    timer.name = "mlflow-job-exit"
-    timer.daemon = True
-    timer.start()
+    """Have the kernel end this process if it does not end by itself; the result is written."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        # Closed, or not there.
+        sys.stdout.flush()
+    # Not a thread: one costs a short job more than its function, and waits for the interpreter.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+    signal.setitimer(signal.ITIMER_REAL, _EXIT_SECONDS)
 
 
 def _flush_telemetry() -> None:

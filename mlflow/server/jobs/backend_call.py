@@ -1,7 +1,6 @@
 """The boundary to executor plugins, which may raise anything: it becomes one error with a name."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 
 class BackendFailed(Exception):
@@ -11,14 +10,24 @@ class BackendFailed(Exception):
         super().__init__(f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__)
 
 
-@contextmanager
-def backend_call() -> Iterator[None]:
+class _Boundary:
+    """Has no state, so that one serves all calls."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, raised: BaseException | None, trace: object) -> None:
+        if isinstance(raised, Exception):
+            raise BackendFailed(raised) from raised
+
+
+_BOUNDARY = _Boundary()
+
+
+def backend_call() -> AbstractContextManager[None]:
     """Around one call of an executor.
 
     Raises:
         BackendFailed: The executor raised.
     """
-    try:
-        yield
-    except Exception as e:
-        raise BackendFailed(e) from e
+    return _BOUNDARY

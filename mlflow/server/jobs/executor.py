@@ -170,6 +170,15 @@ class AbstractJobExecutor(ABC):
         """Whether `JobExecutionContext.extra_envs` reach the job."""
         return False
 
+    @property
+    def ends_with_runner(self) -> bool:
+        """Whether killing the runner's process ends the work of its jobs.
+
+        `cancel_job` must then be quick: a runner that waits for it longer than it is trusted is
+        killed, which ends the work as well. Others may take their time, or never answer.
+        """
+        return False
+
     def supports_job(self, job_name: str, params: dict[str, Any]) -> bool:
         """Whether this backend can run such a job; asked when a submission is routed."""
         return True

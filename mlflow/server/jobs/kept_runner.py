@@ -26,8 +26,9 @@ from mlflow.server.jobs.runner_orders import Order
 _logger = logging.getLogger(__name__)
 
 _MAX_CRASHES = 5
-# A runner that lived as long was not one that crashes at once.
-_SETTLED_SECONDS = 60.0
+# A runner that lived as long was not one that crashes at once. Less than a job lease by default, so
+# that jobs which kill whoever recovers them are set aside, and do not end their server first.
+_SETTLED_SECONDS = 30.0
 _SETTLING_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0

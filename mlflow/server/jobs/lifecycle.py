@@ -1,14 +1,15 @@
 """One claimed job: give it to its backend, wait, record what became of it (T5, T6, T7, T10).
 
-Each job has a thread for itself, since an executor's wait blocks. Whatever happens there, the row
-ends in one of five ways: the transition that the result asks for; the one that a remote workload
-has reported by then; the confirmation of a cancellation; T10, when nobody here knows how the work
-ended; or nothing at all, when the claim is lost (I1).
+Each job has a thread for itself while it runs, since an executor's wait blocks; a success that is
+written with others leaves it. Whatever happens there, the row ends in one of five ways: the
+transition that the result asks for; the one that a remote workload has reported by then; the
+confirmation of a cancellation; T10, when nobody here knows how the work ended; or nothing at all,
+when the claim is lost (I1).
 """
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from mlflow.server.jobs.job_threads import JobThreads
 from mlflow.server.jobs.outcome import Fail, Outcome, Retry, RetryPolicy, Succeed, TimeOut, decide
 from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
 from mlflow.server.jobs.sealed_environment import open_sealed
-from mlflow.server.jobs.success_writes import SuccessWrites
+from mlflow.server.jobs.success_writes import Ended, SuccessWrites
 from mlflow.store.jobs.abstract_store import AbstractJobStore
 from mlflow.store.jobs.errors import InvalidJobField, JobStoreUnavailable
 from mlflow.store.jobs.values import CheckpointMove, Claim, ClaimedJob, JobUpdateStatus, Success
@@ -39,6 +40,8 @@ _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# The lease then runs out by itself, and the sweep finds the row.
+_BROKE_OFF = "Job %s (fence %d) broke off"
 _WRITE_PAUSE_BASE_SECONDS = 0.2
 _WRITE_PAUSE_MAX_SECONDS = 5.0
 
@@ -89,6 +92,8 @@ class Lifecycle:
         surroundings: Surroundings,
         metadata_of: Callable[[str], JobFunctionMetadata],
         on_end: Callable[[ClaimedJob, Outcome | None], None],
+        succeed_all: Callable[[Sequence[Success]], bool],
+        on_slot_free: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
@@ -99,6 +104,8 @@ class Lifecycle:
             surroundings: What every job is told.
             metadata_of: Job name to what its function declares; raises MlflowException if unknown.
             on_end: Told each job that is owned no more, with the transition written, if any.
+            succeed_all: Writes all of some successes, or none, and sees to their slots.
+            on_slot_free: Called after the end of a job that was not among those.
         """
         self._store = store
         self._owned = owned
@@ -107,47 +114,91 @@ class Lifecycle:
         self._surroundings = surroundings
         self._metadata_of = metadata_of
         self._on_end = on_end
+        self._on_slot_free = on_slot_free
         self._threads = JobThreads()
-        self._successes = SuccessWrites(store, owned.free_slots)
+        self._successes = SuccessWrites(succeed_all, self._told_written, self._end_alone)
 
-    def start(self, job: ClaimedJob, trust_until: float, submit: bool = True) -> None:
-        """Own the claim and run the job on a thread of its own.
+    def start(
+        self, jobs: Sequence[ClaimedJob], trust_until: float, submit: bool = True
+    ) -> list[ClaimedJob]:
+        """Own the claims and run each job on a thread of its own.
 
         Args:
-            job: What was claimed or reattached.
-            trust_until: Monotonic instant until which the claim is ours without a renewal.
+            jobs: What was claimed or reattached.
+            trust_until: Monotonic instant until which the claims are ours without a renewal.
             submit: False when the backend has the work already (T11).
 
-        Raises:
-            RuntimeError: No thread can be started; the job is then not owned.
+        Returns:
+            Those that no thread can be started for; they are not owned.
         """
-        owned = OwnedJob(job.claim, job.job_name, self._backends[job.backend], trust_until)
-        self._owned.add(owned)
-        name = f"mlflow-job-{job.claim.job_id}"
+        owned = [
+            OwnedJob(
+                job.claim, job.job_name, self._backends[job.backend], trust_until, job.is_suspect
+            )
+            for job in jobs
+        ]
+        self._owned.add(*owned)
+        return [
+            job
+            for job, its in zip(jobs, owned, strict=True)
+            if not self._begins(job, lambda job=job, its=its: self.run(job, its, submit))
+        ]
+
+    def _begins(self, job: ClaimedJob, call: Callable[[], None]) -> bool:
         try:
-            self._threads.run(name, lambda: self.run(job, owned, submit))
-        except RuntimeError:
+            self._threads.run(_thread_name(job), call)
+        except RuntimeError as e:
+            _logger.error("Job %s (fence %d): %s", job.claim.job_id, job.claim.fence, e)
             self._owned.remove(job.claim)
-            raise
+            return False
+        return True
 
     def run(self, job: ClaimedJob, owned: OwnedJob, submit: bool = True) -> None:
-        """Run an owned job to its end; returns when it is owned no more."""
-        written = None
+        """Run an owned job to its end, or to where its success waits to be written with others."""
         try:
             outcome = self._outcome_of_work(job, owned, submit)
-            written = self._record(job, owned, outcome)
-            _log_end(job, owned, written)
         except _Reported:
-            written = self._persist(owned, lambda: self._reported(job))
-            _logger.info(
-                "Job %s (fence %d) has reported its end", job.claim.job_id, job.claim.fence
-            )
+            self._end(job, lambda: self._reported(job, owned))
         except Exception:
-            # The lease runs out by itself, and the sweep finds the row.
-            _logger.exception("Job %s (fence %d) broke off", job.claim.job_id, job.claim.fence)
+            _logger.exception(_BROKE_OFF, job.claim.job_id, job.claim.fence)
+            self._end(job, lambda: None)
+        else:
+            owned.recording = True
+            if self._goes_with_others(job, owned, outcome):
+                self._successes.put(Ended(job, owned, outcome))
+            else:
+                self._end(job, lambda: self._record(job, owned, outcome))
+
+    def _end(self, job: ClaimedJob, record: Callable[[], Outcome | None]) -> None:
+        """Record how a job ended, by itself, and own it no more."""
+        written = None
+        try:
+            written = record()
+        except Exception:
+            _logger.exception(_BROKE_OFF, job.claim.job_id, job.claim.fence)
         finally:
-            self._owned.remove(job.claim)
-            self._on_end(job, written)
+            self._let_go(job, written)
+            self._on_slot_free()
+
+    def _end_alone(self, ended: Ended) -> None:
+        """Record a success that could not be written with others, on a thread of its own."""
+        job = ended.job
+
+        def end() -> None:
+            self._end(job, lambda: self._record(job, ended.owned, ended.outcome))
+
+        try:
+            self._threads.run(_thread_name(job), end)
+        except RuntimeError:
+            end()
+
+    def _told_written(self, ended: Ended) -> None:
+        _log_end(ended.job, ended.owned, ended.outcome)
+        self._let_go(ended.job, ended.outcome)
+
+    def _let_go(self, job: ClaimedJob, written: Outcome | None) -> None:
+        self._owned.remove(job.claim)
+        self._on_end(job, written)
 
     def _outcome_of_work(self, job: ClaimedJob, owned: OwnedJob, submit: bool) -> Outcome | None:
         if submit and (refusal := self._submit(job, owned)):
@@ -181,8 +232,13 @@ class Lifecycle:
             raise _Reported
         return without_report(result)
 
-    def _reported(self, job: ClaimedJob) -> Outcome | None:
+    def _reported(self, job: ClaimedJob, owned: OwnedJob) -> Outcome | None:
         """The transition that the workload's report has made, as far as it still shows."""
+        made = self._persist(owned, lambda: self._made_by_report(job))
+        _logger.info("Job %s (fence %d) has reported its end", job.claim.job_id, job.claim.fence)
+        return made
+
+    def _made_by_report(self, job: ClaimedJob) -> Outcome | None:
         # Changes nothing unless the row was canceled under this very fence.
         self._store.confirm_canceled(job.claim)
         row = self._store.get_job(job.claim.job_id)
@@ -252,7 +308,12 @@ class Lifecycle:
         return self._surroundings.default_timeout if metadata.exclusive else None
 
     def _record(self, job: ClaimedJob, owned: OwnedJob, outcome: Outcome | None) -> Outcome | None:
-        owned.recording = True
+        """The transition that was written, if any."""
+        written = self._written(job, owned, outcome)
+        _log_end(job, owned, written)
+        return written
+
+    def _written(self, job: ClaimedJob, owned: OwnedJob, outcome: Outcome | None) -> Outcome | None:
         if owned.end is End.CANCELED:
             self._persist(owned, lambda: self._store.confirm_canceled(job.claim))
             return None
@@ -262,8 +323,6 @@ class Lifecycle:
             lost = owned.end is not End.ABANDONED
             self._persist(owned, lambda: self._store.abandon([job.claim], lost=lost))
             return None
-        if self._is_written_with_others(job, owned, outcome):
-            return outcome
         try:
             status = self._persist(owned, lambda: self._write(job, outcome))
         except InvalidJobField as e:
@@ -275,13 +334,16 @@ class Lifecycle:
         self._persist(owned, lambda: self._store.confirm_canceled(job.claim))
         return None
 
-    def _is_written_with_others(self, job: ClaimedJob, owned: OwnedJob, outcome: Outcome) -> bool:
-        if not isinstance(outcome, Succeed) or owned.end is End.LOST:
+    def _goes_with_others(self, job: ClaimedJob, owned: OwnedJob, outcome: Outcome | None) -> bool:
+        if not isinstance(outcome, Succeed) or owned.end in (End.CANCELED, End.LOST):
+            return False
+        # A transaction that gives locks back before it takes others could wait in a circle.
+        if job.lock_key is not None:
             return False
         # I5: a checkpoint moves in the transaction of its own job's success.
         if checkpoint_move(job.job_name, job.params):
             return False
-        return self._successes.write(Success(job.claim, outcome.result))
+        return self._successes.takes(outcome)
 
     def _write(self, job: ClaimedJob, outcome: Outcome) -> JobUpdateStatus:
         match outcome:
@@ -312,6 +374,10 @@ class Lifecycle:
                 self._clock.wait(owned.gone, pause)
                 attempt += 1
         return None
+
+
+def _thread_name(job: ClaimedJob) -> str:
+    return f"mlflow-job-{job.claim.job_id}"
 
 
 def checkpoint_move(job_name: str, params: dict[str, Any]) -> CheckpointMove | None:

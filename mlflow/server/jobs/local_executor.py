@@ -20,6 +20,7 @@ requeue. That includes the processes that a job moved to another session (`local
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -114,6 +115,10 @@ class LocalJobExecutor(AbstractJobExecutor):
 
     @property
     def accepts_extra_envs(self) -> bool:
+        return True
+
+    @property
+    def ends_with_runner(self) -> bool:
         return True
 
     def check_requirements(self) -> None:
@@ -284,7 +289,10 @@ class LocalJobExecutor(AbstractJobExecutor):
     def _outcome(self, job: _LocalJob, code: int | None, tail: str) -> JobResult:
         unusable = None
         try:
-            return _job_result(_SubprocessJobResult.load(str(job.result_path)))
+            result = _job_result(_SubprocessJobResult.load(str(job.result_path)))
+            if code == -signal.SIGALRM:
+                _logger.warning("Job %s returned, but its process did not end", job.job_id)
+            return result
         except FileNotFoundError:
             pass
         except UnusableResult as error:

@@ -9,6 +9,9 @@ SLOW_POLL_SECONDS = 30.0
 QUICK_POLL_SECONDS = 5.0
 _CANCEL_LOOK_SECONDS = 0.5
 
+# A loop shortens its pauses by as much at most, to keep runners apart.
+POLL_SHARE = 0.85
+
 
 class Pace:
     """The pauses between looks, as of now."""

@@ -2,7 +2,8 @@
 
 A backend that cannot answer is asked again later, after growing pauses; its jobs wait meanwhile,
 since nobody else knows whether their work goes on. One that does not even return is waited for on a
-thread of its own, and holds up no other. Each transition names the fence that the job had when its
+thread of its own, and holds up no other. Nor does a row that somebody keeps locked: it is left for
+the next pass, which then comes soon. Each transition names the fence that the job had when its
 backend was asked, and the leader's term, so that an answer that comes too late changes nothing.
 
 A backend that is not configured here can be asked nothing. Its jobs fail (T13) once they have
@@ -31,6 +32,9 @@ _ANSWER_SECONDS = 10.0
 
 # In which another leader, or this one after its restart, may turn out to have the backend.
 _UNCONFIGURED_SECONDS = 60.0
+
+# What holds a row is ended by its database after a while, or has just ended by itself.
+_LOCKED_PAUSE_SECONDS = 0.5
 
 # Far more than wait at once, so that jobs of a backend that is being left alone hide no others.
 _MOST_CANDIDATES = 10_000
@@ -75,9 +79,16 @@ class Recovery:
         self._pauses: dict[str | None, tuple[int, float]] = {}
         self._questions: dict[str | None, RecoveryQuestion] = {}
         self._waiting_elsewhere: set[str] = set()
+        self._passed_over = False
+
+    @property
+    def again_seconds(self) -> float | None:
+        """After how long another pass is due by itself; None if it is not."""
+        return _LOCKED_PAUSE_SECONDS if self._passed_over else None
 
     def run(self, term: Term) -> int:
         """Recover what can be recovered now; answer how many rows changed."""
+        self._passed_over = False
         groups: dict[str | None, list[RecoveryCandidate]] = defaultdict(list)
         for candidate in self._store.recovery_candidates(_MOST_CANDIDATES):
             groups[candidate.backend].append(candidate)
@@ -112,7 +123,10 @@ class Recovery:
             f"The job's executor backend {backend!r} is not configured on the server that leads, "
             "and no other server runs jobs on it."
         )
-        return sum(self._fail(each, error, term, _UNCONFIGURED_SECONDS) for each in candidates)
+        return sum(
+            self._fail(each, error, term, _UNCONFIGURED_SECONDS)
+            for each in self._unlocked(candidates)
+        )
 
     def _ask(
         self,
@@ -124,6 +138,9 @@ class Recovery:
         question = self._questions.get(backend)
         if question is None:
             if failures and self._clock.monotonic() < paused_until:
+                return []
+            candidates = self._unlocked(candidates)
+            if not candidates:
                 return []
             question = self._questions[backend] = RecoveryQuestion(executor, candidates)
             if not question.wait(self._answer_seconds):
@@ -140,6 +157,11 @@ class Recovery:
             return []
         self._pauses.pop(backend, None)
         return answers
+
+    def _unlocked(self, candidates: list[RecoveryCandidate]) -> list[RecoveryCandidate]:
+        free = self._store.unlocked([each.job_id for each in candidates])
+        self._passed_over |= len(free) < len(candidates)
+        return [each for each in candidates if each.job_id in free]
 
     def _act(self, candidate: RecoveryCandidate, answer: JobRecoveryResult, term: Term) -> bool:
         match answer.action:

@@ -23,6 +23,9 @@ _REPEAT_SECONDS = 6.0
 _LATEST_SHARE = 0.6
 _EARLIEST_SHARE = 1 / 3
 
+_SWEEP_SHARE = 1 / 4
+_LONGEST_SWEEP_SECONDS = 0.5
+
 # Staleness is "before now" by a clock of milliseconds.
 _STALE_MARGIN_SECONDS = 0.01
 _SHORTEST_PAUSE_SECONDS = 0.05
@@ -32,6 +35,11 @@ def renewal_seconds(lease_ttl_seconds: float) -> float:
     """How long a leader waits before it renews its lease."""
     latest = min(_LATEST_SHARE * lease_ttl_seconds, lease_ttl_seconds - _REPEAT_SECONDS)
     return max(_EARLIEST_SHARE * lease_ttl_seconds, latest)
+
+
+def sweep_seconds(job_lease_ttl_seconds: float) -> float:
+    """The shortest time between two sweeps; a job that is stale may have to wait for so long."""
+    return min(_SWEEP_SHARE * job_lease_ttl_seconds, _LONGEST_SWEEP_SECONDS)
 
 
 class Scheduler:

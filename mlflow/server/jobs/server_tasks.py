@@ -5,8 +5,8 @@ from functools import cache
 
 from mlflow.environment_variables import MLFLOW_SQL_TRACE_ROLLUPS_ENABLED
 from mlflow.genai.discovery.schedule import POLL_INTERVAL_MINUTES
-from mlflow.genai.discovery.scheduler import run_issue_detection_scheduler
 from mlflow.server.jobs.cron import crontab
+from mlflow.server.jobs.discovery.issue_schedules import submit_due_detections
 from mlflow.server.jobs.discovery.levels import CHECKPOINT_TAGS
 from mlflow.server.jobs.periodic import Every, PeriodicTask
 from mlflow.server.jobs.periodic_store import initialize_periodic_tasks_tracking_store
@@ -16,7 +16,6 @@ from mlflow.store.tracking.abstract_store import AbstractStore
 from mlflow.tracing.trace_archival_service import (
     _get_trace_archival_scheduler_settings,
     _run_trace_archival_scheduler,
-    _should_run_trace_archival_scheduler,
 )
 from mlflow.tracing.trace_rollup_service import (
     run_sql_trace_rollup_scheduler,
@@ -24,6 +23,7 @@ from mlflow.tracing.trace_rollup_service import (
 )
 from mlflow.utils.mlflow_tags import MLFLOW_ISSUE_DETECTION_SCHEDULE
 
+_ARCHIVAL = "trace-archival"
 _RETENTION_SECONDS = 600
 
 
@@ -52,21 +52,22 @@ def server_tasks(
             has_work=lambda: job_store.has_online_scoring(CHECKPOINT_TAGS),
         ),
         PeriodicTask(
-            "trace-archival",
+            _ARCHIVAL,
             Every(60),
             lambda _: _archive_traces(tracking_store),
-            has_work=lambda: _get_trace_archival_scheduler_settings() is not None,
+            has_work=lambda: _archival_is_due(job_store),
         ),
         PeriodicTask(
             "issue-detection",
             Every(60 * POLL_INTERVAL_MINUTES),
-            lambda _: run_issue_detection_scheduler(),
+            lambda term: submit_due_detections(job_store, term),
             has_work=lambda: job_store.has_tagged_experiment(MLFLOW_ISSUE_DETECTION_SCHEDULE),
         ),
         PeriodicTask(
             "job-retention",
             Every(_RETENTION_SECONDS),
             lambda term: _delete_old_jobs(job_store, term, completed_job_ttl_seconds),
+            has_work=lambda: job_store.has_expired(completed_job_ttl_seconds),
         ),
     ]
     if MLFLOW_SQL_TRACE_ROLLUPS_ENABLED.get():
@@ -74,10 +75,17 @@ def server_tasks(
     return tasks
 
 
-def _archive_traces(tracking_store: Callable[[], AbstractStore]) -> None:
+def _archival_is_due(job_store: AbstractJobStore) -> bool:
+    """Whether its own interval is over, which is longer than a minute; whoever ran it last."""
     settings = _get_trace_archival_scheduler_settings()
-    # The service keeps its own, longer interval.
-    if settings and _should_run_trace_archival_scheduler(settings.interval_seconds):
+    if settings is None:
+        return False
+    last_ms = job_store.last_periodic_run(_ARCHIVAL) or 0
+    return job_store.now_ms() - last_ms >= settings.interval_seconds * 1000
+
+
+def _archive_traces(tracking_store: Callable[[], AbstractStore]) -> None:
+    if settings := _get_trace_archival_scheduler_settings():
         _run_trace_archival_scheduler(tracking_store(), settings=settings)
 
 

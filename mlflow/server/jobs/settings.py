@@ -45,7 +45,9 @@ class JobSettings:
         default_timeout: Timeout of exclusive jobs that were submitted without one.
         completed_job_ttl: Age at which terminal rows are deleted; None keeps them.
         drain_grace: Time that running jobs get to end when a server stops.
-        scheduler_lease_ttl: Time after which another runner leads when the leader has gone silent.
+        scheduler_lease_ttl: Time after which another runner leads when the leader has gone silent;
+            unless set no longer than `job_lease_ttl`, as far as its least value allows, so that
+            jobs of a leader that died wait no longer than those of any other runner.
         poll_interval: Longest time that new work waits when its wake-up was lost; None lets the
             runner choose by whether wake-ups come.
         fork_server: Whether local jobs are forked from a warm process, where that is possible.
@@ -79,6 +81,9 @@ class JobSettings:
             InvalidSetting: A variable cannot be read or is out of range.
         """
         read = _Reader(os.environ if env is None else env)
+        job_lease_ttl = read.seconds(
+            "MLFLOW_SERVER_JOB_LEASE_TTL", cls.job_lease_ttl, least=MIN_JOB_LEASE_TTL
+        )
         return cls(
             enabled=read.flag("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", cls.enabled),
             scheduler_enabled=(
@@ -92,9 +97,7 @@ class JobSettings:
             custom_scorers_enabled=read.flag(
                 "MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS", cls.custom_scorers_enabled
             ),
-            job_lease_ttl=read.seconds(
-                "MLFLOW_SERVER_JOB_LEASE_TTL", cls.job_lease_ttl, least=MIN_JOB_LEASE_TTL
-            ),
+            job_lease_ttl=job_lease_ttl,
             max_retries=read.count(
                 "MLFLOW_SERVER_JOB_TRANSIENT_ERROR_MAX_RETRIES", cls.max_retries
             ),
@@ -113,7 +116,7 @@ class JobSettings:
             drain_grace=read.seconds("MLFLOW_SERVER_JOB_DRAIN_GRACE", cls.drain_grace),
             scheduler_lease_ttl=read.seconds(
                 "MLFLOW_SERVER_SCHEDULER_LEASE_TTL",
-                cls.scheduler_lease_ttl,
+                max(min(cls.scheduler_lease_ttl, job_lease_ttl), _MIN_SCHEDULER_LEASE_TTL),
                 least=_MIN_SCHEDULER_LEASE_TTL,
             ),
             poll_interval=read.seconds(
@@ -131,6 +134,18 @@ class JobSettings:
         if self.custom_scorer_backend and self.custom_scorer_backend not in names:
             names.append(self.custom_scorer_backend)
         return names
+
+    @property
+    def notices(self) -> list[str]:
+        """One sentence for each choice that has a price which may not have been meant."""
+        if self.scheduler_lease_ttl <= max(self.job_lease_ttl, _MIN_SCHEDULER_LEASE_TTL):
+            return []
+        text = (
+            f"MLFLOW_SERVER_SCHEDULER_LEASE_TTL ({self.scheduler_lease_ttl:g} s) is longer than "
+            f"MLFLOW_SERVER_JOB_LEASE_TTL ({self.job_lease_ttl:g} s): the jobs of a server that "
+            "led when it died are recovered only after the longer of the two."
+        )
+        return [text]
 
 
 def deprecated_notices(env: Mapping[str, str] | None = None) -> list[str]:

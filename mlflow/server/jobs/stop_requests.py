@@ -1,13 +1,15 @@
 """Requests to stop a runner, from signals and other threads, in the order in which they came.
 
 They pass through a pipe, because a signal handler may interrupt its thread anywhere and must take
-no lock.
+no lock. The kernel may give a signal to any thread, above all where the process was stopped, but
+Python handles it in the main one: so the signal itself writes to the pipe too, which wakes that.
 """
 
 import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from multiprocessing.connection import wait
 
@@ -53,6 +55,7 @@ class StopRequests:
         Before, they end the process at once: there is nothing yet that an orderly end would save,
         and a start may take long where a database does not answer.
         """
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: self.put(StopRequest.TERMINATE))
         signal.signal(signal.SIGINT, lambda *_: self.put(StopRequest.INTERRUPT))
         with self._beginning:
@@ -79,8 +82,11 @@ class StopRequests:
 
     def get(self, timeout_seconds: float | None = None) -> StopRequest | None:
         """The next request; None when the time is over first."""
-        readable = wait([self._read_fd], timeout_seconds)
-        return StopRequest(os.read(self._read_fd, 1)) if readable else None
+        while wait([self._read_fd], timeout_seconds):
+            with suppress(ValueError):
+                return StopRequest(os.read(self._read_fd, 1))
+            # That was the number of a signal, whose request follows.
+        return None
 
     def _follow(self, orders: int, on_end: Callable[[], None] | None) -> None:
         while True:

@@ -21,6 +21,7 @@ from mlflow.server.jobs.requirements import check_requirements
 from mlflow.server.jobs.router import JobRouter
 from mlflow.server.jobs.sealed_environment import seal
 from mlflow.server.jobs.settings import JobSettings
+from mlflow.server.jobs.submitting_term import submitting_term
 from mlflow.server.jobs.validation import (
     is_storable_text,
     validate_extra_envs,
@@ -61,6 +62,7 @@ def submit_job(
             is not a job function. INVALID_PARAMETER_VALUE: a field is wrong; the message names it.
             PERMISSION_DENIED: on its remote backend the job would be granted what `creator` does
             not hold.
+        LeadershipLost: Submitted by a periodic task whose term has ended.
     """
     settings = _settings_where_jobs_run()
     metadata = _metadata_of(function)
@@ -93,8 +95,11 @@ def submit_job(
         lock_key=lock_key(metadata.name, params, metadata.exclusive, workspace),
         scoped_permissions=grant,
         sealed_environment=seal(job_id, extra_envs) if extra_envs else None,
+        term=submitting_term(),
         job_id=job_id,
     )
+    if job is None:
+        raise JobError(f"The leader's last {metadata.name} of the same lock key has not ended.")
     announce(store, Hint.WORK)
     return job
 

@@ -1,99 +1,117 @@
 """Write the successes of jobs that end at the same moment together (T5). Delays none of them.
 
 The first is written at once, by the thread that brings it. What comes while that write is under way
-waits, and goes as one write right after it, by the first of those threads. So there is at most one
-write at a time, and its size is what the database's own speed makes it: one row where it keeps up.
+waits, without a thread, and goes as one write right after it. So there is at most one write at a
+time, and its size is what the database's own speed makes it: one row where it keeps up. Threads
+that only wait for their turn to run have it before each write, as they would have during it, so
+that jobs which end together are not written as one and the rest.
 
 It is all or nothing. A group of which some claim is lost, some result cannot be stored, or that the
-database does not take, has changed nothing; then each thread writes its own, and learns what there
-is to say of its claim alone. Nobody's trouble is another's.
+database does not take, has changed nothing; then each is given back to be written alone, where it
+is learned what there is to say of its claim. Nobody's trouble is another's.
 """
 
+import logging
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Sequence
-from itertools import islice
+from dataclasses import dataclass, field
 
-from mlflow.store.jobs.abstract_store import AbstractJobStore
+from mlflow.server.jobs.outcome import Succeed
+from mlflow.server.jobs.owned_jobs import OwnedJob
 from mlflow.store.jobs.errors import InvalidJobField, JobStoreUnavailable
-from mlflow.store.jobs.values import Claim, Success
+from mlflow.store.jobs.values import ClaimedJob, Success
+
+_logger = logging.getLogger(__name__)
 
 _MOST_TOGETHER = 32
 # A longer result would make the others wait; it goes alone.
 _LONGEST_TOGETHER = 16 * 1024
 
 
-class _Waiting:
-    """A success whose thread waits.
+@dataclass(frozen=True)
+class Ended:
+    """A job whose work has succeeded, which its row does not say yet."""
 
-    Invariant: `told` is released once, after `written` is known or it has become its turn to write.
-    """
+    job: ClaimedJob
+    owned: OwnedJob
+    outcome: Succeed = field(repr=False)
 
-    def __init__(self, success: Success) -> None:
-        self.success = success
-        self.written: bool | None = None
-        self.told = threading.Lock()
-        self.told.acquire()
+    @property
+    def success(self) -> Success:
+        """What is to be written."""
+        return Success(self.job.claim, self.outcome.result)
+
+
+def _give_way() -> None:
+    time.sleep(0)
 
 
 class SuccessWrites:
-    """Joins the successes of many threads into few transactions."""
+    """Joins the successes of many threads into few transactions.
+
+    Invariant: while anything is queued, some thread is writing.
+    """
 
     def __init__(
-        self, store: AbstractJobStore, on_written: Callable[[Sequence[Claim]], None]
+        self,
+        write: Callable[[Sequence[Success]], bool],
+        on_written: Callable[[Ended], None],
+        on_refused: Callable[[Ended], None],
+        give_way: Callable[[], None] = _give_way,
     ) -> None:
         """
         Args:
-            store: The job store.
-            on_written: Told the claims of a group once it is written, all at once, so that the
-                slots of all of them are free for the next claim.
+            write: Writes all of some successes, or none of them; answers whether it has.
+            on_written: Told each job that is written; must not block.
+            on_refused: Told each that has to be written alone; must not block.
+            give_way: Lets threads run that are ready to, and waits for nothing else.
         """
-        self._store = store
+        self._write = write
         self._on_written = on_written
+        self._on_refused = on_refused
+        self._give_way = give_way
         self._lock = threading.Lock()
         self._is_writing = False
-        self._queue: deque[_Waiting] = deque()
+        self._queue: list[Ended] = []
 
-    def write(self, success: Success) -> bool:
-        """Write it, with others if there are any.
+    @staticmethod
+    def takes(outcome: Succeed) -> bool:
+        """Whether the others can bear to be written with it."""
+        return len(outcome.result or "") <= _LONGEST_TOGETHER
 
-        Returns:
-            True: it is APPLIED. False: it is not written, and the caller has to write it alone.
-        """
-        if len(success.result or "") > _LONGEST_TOGETHER:
-            return False
-        mine = _Waiting(success)
+    def put(self, ended: Ended) -> None:
+        """Write it, and what comes meanwhile; or leave it to the thread that is writing."""
         with self._lock:
-            self._queue.append(mine)
-            waits, self._is_writing = self._is_writing, True
-        if waits:
-            mine.told.acquire()
-        if mine.written is None:
-            self._write_group()
-        return bool(mine.written)
+            self._queue.append(ended)
+            if self._is_writing:
+                return
+            self._is_writing = True
+        while group := self._next_group():
+            self._write_group(group)
 
-    def _write_group(self) -> None:
+    def _next_group(self) -> list[Ended]:
+        self._give_way()
         with self._lock:
-            group = [*islice(self._queue, _MOST_TOGETHER)]
+            group, self._queue = self._queue[:_MOST_TOGETHER], self._queue[_MOST_TOGETHER:]
+            self._is_writing = bool(group)
+        return group
+
+    def _write_group(self, group: list[Ended]) -> None:
         written = False
         try:
-            written = self._store.succeed_all([each.success for each in group])
-            if written:
-                self._on_written([each.success.claim for each in group])
+            written = self._write([each.success for each in group])
         except (JobStoreUnavailable, InvalidJobField):
             pass
-        finally:
-            self._tell(group, written)
-
-    def _tell(self, group: list[_Waiting], written: bool) -> None:
+        except Exception:
+            _logger.exception("%d jobs that succeeded together are written alone", len(group))
         for each in group:
-            each.written = written
-        with self._lock:
-            for _ in group:
-                self._queue.popleft()
-            self._is_writing = bool(self._queue)
-            next_writer = self._queue[0] if self._queue else None
-        if next_writer is not None:
-            next_writer.told.release()
-        for each in group[1:]:
-            each.told.release()
+            _tell(self._on_written if written else self._on_refused, each)
+
+
+def _tell(listener: Callable[[Ended], None], ended: Ended) -> None:
+    try:
+        listener(ended)
+    except Exception:
+        # Those behind it must be told, and written.
+        _logger.exception("The end of job %s was not taken", ended.job.claim.job_id)

@@ -12,8 +12,11 @@ lease.
 **The runner is gone**, for this or any other reason. The watchdog then kills all that wears the
 mark of its jobs, those included that left their process group and session (`local/family`).
 
-What is not promised: where the watchdog is stopped together with the runner (a frozen container),
-jobs may do their work for the moment that it takes the two to wake.
+A runner that has had no job for a while, and of whose jobs nothing is left, needs none: it ends its
+watchdog, and starts another with the next job.
+
+Where the watchdog is stopped together with the runner (a frozen container), the kernel kills the
+runner instead (`kernel_alarm`); what only the watchdog finds has the moment until it wakes.
 
     python watchdog.py READ_END [MARK]
 
@@ -33,6 +36,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 _logger = logging.getLogger(__name__)
 
@@ -40,19 +44,28 @@ _INSTANT = struct.Struct("d")
 _LONGEST_WAIT_SECONDS = 3600.0
 # What hangs in the kernel may take its time to die.
 _FAMILY_PATIENCE_SECONDS = 600.0
+_REST_SECONDS = 30.0
 
 
 class Watchdog:
     """The runner's side. The process starts with the first instant, and anew if it is gone."""
 
-    def __init__(self, mark: str | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        mark: str | None = None,
+        env: Mapping[str, str] | None = None,
+        rest_seconds: float = _REST_SECONDS,
+    ) -> None:
         """
         Args:
             mark: What is worn by that which must not outlive this process; see `local/family`.
             env: The environment of the watchdog, which needs none.
+            rest_seconds: How long nothing must have been expected before the process is ended.
         """
-        self._arguments = [] if mark is None else [mark]
+        self._mark = mark
         self._env = dict(env or {})
+        self._rest_seconds = rest_seconds
+        self._rest_at = math.inf
         self._process: subprocess.Popen[bytes] | None = None
         self._write_end = -1
         self._told = math.inf
@@ -87,15 +100,25 @@ class Watchdog:
             _logger.warning("The runner's watchdog has ended (%d)", self._process.returncode)
             self._end()
         elif instant == self._told:
+            self._end_if_not_needed()
             return
         try:
             if self._process is None:
                 self._start()
             os.write(self._write_end, _INSTANT.pack(instant))
             self._told = instant
+            self._rest_at = _now() + self._rest_seconds
         except OSError as error:
             # Self-fencing goes on without it.
             _logger.warning("The runner has no watchdog now: %s", error)
+            self._end()
+
+    def _end_if_not_needed(self) -> None:
+        if self._told < math.inf or _now() < self._rest_at:
+            return
+        self._rest_at = _now() + self._rest_seconds
+        # What hangs in the kernel may outlive its job, and must not outlive this process.
+        if self._mark is None or not _parts_of_family()["marked"](self._mark):
             self._end()
 
     def _end(self) -> None:
@@ -110,9 +133,10 @@ class Watchdog:
         read_end, self._write_end = os.pipe()
         # A full pipe is that of a watchdog that is stopped itself.
         os.set_blocking(self._write_end, False)
+        arguments = [] if self._mark is None else [self._mark]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", __file__, str(read_end), *self._arguments],
+                [sys.executable, "-I", "-S", __file__, str(read_end), *arguments],
                 env=self._env,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[read_end],
@@ -164,8 +188,12 @@ def main(read_end: str, mark: str | None = None) -> None:
 
     watch(int(read_end), kill)
     if mark is not None:
-        family = runpy.run_path(str(Path(__file__).with_name("local") / "family.py"))
-        family["end_marked"](mark, _FAMILY_PATIENCE_SECONDS)
+        _parts_of_family()["end_marked"](mark, _FAMILY_PATIENCE_SECONDS)
+
+
+def _parts_of_family() -> dict[str, Any]:
+    # The watchdog's own process cannot import the package.
+    return runpy.run_path(str(Path(__file__).with_name("local") / "family.py"))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,14 @@
-"""The only place where the parts of a runner are built and joined."""
+"""The only place where the parts of a runner and its loops are built and joined."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES, MLFLOW_GATEWAY_URI
 from mlflow.genai.scorers.job import ONLINE_SESSION_SCORER_JOB_NAME, ONLINE_TRACE_SCORER_JOB_NAME
-from mlflow.server.handlers import _get_tracking_store
 from mlflow.server.jobs.cancellation import Cancellation
 from mlflow.server.jobs.claimer import Claimer
 from mlflow.server.jobs.clock import Clock
-from mlflow.server.jobs.discovery.online_scoring import OnlineScoringDiscovery
+from mlflow.server.jobs.discovery.lazy import LazyDiscovery
 from mlflow.server.jobs.executor import AbstractJobExecutor
 from mlflow.server.jobs.executor_registry import JobExecutorRegistry
 from mlflow.server.jobs.functions import (
@@ -28,13 +23,12 @@ from mlflow.server.jobs.loop import Loop
 from mlflow.server.jobs.next_batches import NextBatches, is_full_batch
 from mlflow.server.jobs.outcome import Outcome, Retry, RetryPolicy
 from mlflow.server.jobs.owned_jobs import OwnedJobs
-from mlflow.server.jobs.pace import Pace
+from mlflow.server.jobs.pace import QUICK_POLL_SECONDS, Pace
+from mlflow.server.jobs.parts import Parts
 from mlflow.server.jobs.periodic import PeriodicTasks
 from mlflow.server.jobs.recovery import Recovery
-from mlflow.server.jobs.remote.online_grants import OnlineGrants
 from mlflow.server.jobs.renewals import Renewals
-from mlflow.server.jobs.router import JobRouter
-from mlflow.server.jobs.scheduler import Scheduler
+from mlflow.server.jobs.scheduler import Scheduler, sweep_seconds
 from mlflow.server.jobs.scheduler_lease import SchedulerLease
 from mlflow.server.jobs.self_fencing import SelfFencing
 from mlflow.server.jobs.server_tasks import server_tasks
@@ -44,71 +38,15 @@ from mlflow.server.jobs.trust import watchdog_grace
 from mlflow.server.jobs.unserved_backends import UnservedBackends
 from mlflow.server.jobs.wakeups import postgresql
 from mlflow.server.jobs.wakeups.announce import Announcer
-from mlflow.server.jobs.wakeups.base import EVERYTHING, Hint, Receivers
+from mlflow.server.jobs.wakeups.base import Hint, Receivers
 from mlflow.server.jobs.wakeups.local_socket import local_receiver
 from mlflow.store.jobs.abstract_store import AbstractJobStore
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
-from mlflow.store.jobs.values import Claim, ClaimedJob, RecoveryCandidate, Term
+from mlflow.store.jobs.values import Claim, ClaimedJob, RecoveryCandidate
 
-_LONGEST_SWEEP_SECONDS = 1.0
 _LONGEST_FENCING_BEAT_SECONDS = 1.0
+_LONGEST_CANCEL_PAUSE_SECONDS = 1.0
 _SCORING_JOBS = frozenset({ONLINE_TRACE_SCORER_JOB_NAME, ONLINE_SESSION_SCORER_JOB_NAME})
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the runner process starts and stops.
-
-    Attributes:
-        store: The job store.
-        owned: The jobs under way.
-        claimer: What is told to drain.
-        executors: To be started first and stopped last.
-        claiming: The loop that takes work.
-        canceling: The loop that looks for cancellations.
-        supervising: The loops, that one included, which end only after the last job.
-        leading: The loops of the leadership, the scheduler's first; empty where it is disabled.
-        discovering: The loop of next batches.
-        scheduler: What resigns; None where it is disabled.
-        wakeups: The receivers of hints.
-        announcer: What tells the other replicas.
-    """
-
-    store: AbstractJobStore
-    owned: OwnedJobs
-    claimer: Claimer
-    executors: list[AbstractJobExecutor]
-    claiming: Loop
-    canceling: Loop
-    supervising: list[Loop]
-    leading: list[Loop]
-    discovering: Loop
-    scheduler: Scheduler | None
-    wakeups: Receivers
-    announcer: Announcer
-
-    def wake(self, hint: Hint = EVERYTHING, is_own: bool = True) -> None:
-        """Look soon at what the hint says.
-
-        Args:
-            hint: What may be worth a look.
-            is_own: False where all replicas have been told the same.
-        """
-        if Hint.WORK in hint:
-            if is_own:
-                self.claiming.wake()
-            else:
-                self.claiming.wake_among_others()
-        if Hint.CANCEL in hint:
-            self.canceling.wake()
-        if Hint.LEADER in hint and self.scheduler is not None:
-            self.scheduler.look()
-            self.leading[0].wake_among_others()
-            self.discovering.wake_among_others()
-
-    def farewell(self) -> None:
-        """Tell the others that there may be a leader to elect, and jobs to recover."""
-        self.announcer.to_others_now(Hint.LEADER)
 
 
 def build(
@@ -146,20 +84,9 @@ def build(
         claiming.wake()
         announcer.to_others(Hint.WORK)
 
-    surroundings = Surroundings(
-        tracking_uri=tracking_uri,
-        gateway_uri=MLFLOW_GATEWAY_URI.get(),
-        workspaces_enabled=MLFLOW_ENABLE_WORKSPACES.get(),
-        default_timeout=settings.default_timeout,
-        retry_policy=RetryPolicy(
-            settings.max_retries, settings.retry_base_delay, settings.retry_max_delay
-        ),
-        remote_backends=remote_backends,
-        remote_tracking_uri=settings.remote_tracking_uri,
-        remote_gateway_uri=settings.remote_gateway_uri or settings.remote_tracking_uri,
-    )
+    surroundings = _surroundings(settings, remote_backends, tracking_uri)
     lease = SchedulerLease(store, clock, replica_id, settings.scheduler_lease_ttl)
-    discovery = _LazyDiscovery(
+    discovery = LazyDiscovery(
         store, settings, registry, lambda *created: next_batches.expect(*created), found_work
     )
     next_batches = NextBatches(
@@ -174,7 +101,6 @@ def build(
             discovering.wake()
             if lease.term is None:
                 announcer.to_others(Hint.LEADER)
-        claiming.wake()
 
     lifecycle = Lifecycle(
         store,
@@ -184,6 +110,8 @@ def build(
         surroundings,
         _metadata_of,
         job_ended,
+        lambda successes: claimer.succeed_all(successes),
+        on_slot_free=lambda: claiming.wake(),
     )
     claimer = Claimer(
         store,
@@ -197,10 +125,12 @@ def build(
         max_workers,
         LockKeys(lambda job_name: _metadata_of(job_name).exclusive),
         remote_backends,
+        look_again=lambda: claiming.wake(),
     )
-    claiming = Loop("claims", claimer.beat, clock)
+    # When a database comes back, nobody else need have noticed that it was away.
+    claiming = Loop("claims", claimer.beat, clock, QUICK_POLL_SECONDS)
     cancellation = Cancellation(store, owned, pace)
-    canceling = Loop("cancellations", cancellation.beat, clock)
+    canceling = Loop("cancellations", cancellation.beat, clock, _LONGEST_CANCEL_PAUSE_SECONDS)
     return Parts(
         store=store,
         owned=owned,
@@ -251,6 +181,23 @@ def _backends(
     return {None: registry.get(settings.default_backend), **named}
 
 
+def _surroundings(
+    settings: JobSettings, remote_backends: frozenset[str | None], tracking_uri: str
+) -> Surroundings:
+    return Surroundings(
+        tracking_uri=tracking_uri,
+        gateway_uri=MLFLOW_GATEWAY_URI.get(),
+        workspaces_enabled=MLFLOW_ENABLE_WORKSPACES.get(),
+        default_timeout=settings.default_timeout,
+        retry_policy=RetryPolicy(
+            settings.max_retries, settings.retry_base_delay, settings.retry_max_delay
+        ),
+        remote_backends=remote_backends,
+        remote_tracking_uri=settings.remote_tracking_uri,
+        remote_gateway_uri=settings.remote_gateway_uri or settings.remote_tracking_uri,
+    )
+
+
 def _max_workers() -> dict[str, int]:
     load_job_functions()
     return {name: _metadata_of(name).max_workers for name in _job_name_to_fn_fullname_map}
@@ -286,7 +233,7 @@ def _leading(
     replica_id: str,
     lease: SchedulerLease,
     lifecycle: Lifecycle,
-    discovery: "_LazyDiscovery",
+    discovery: LazyDiscovery,
     discovering: Loop,
     on_work: Callable[[], None],
     pace: Pace,
@@ -295,7 +242,9 @@ def _leading(
         return {"leading": [], "scheduler": None}
 
     def resume(candidate: RecoveryCandidate, claim: Claim, trust_until: float) -> None:
-        lifecycle.start(_reattached(store, candidate, claim), trust_until, submit=False)
+        job = _reattached(store, candidate, claim)
+        if lifecycle.start([job], trust_until, submit=False):
+            raise RuntimeError("No thread can be started")
 
     recovery = Recovery(
         store,
@@ -309,11 +258,13 @@ def _leading(
 
     unserved = UnservedBackends(store, backends.keys(), clock)
 
-    def recover() -> None:
-        if term := lease.term:
-            if recovery.run(term):
-                on_work()
-            unserved.report()
+    def recover() -> float | None:
+        if (term := lease.term) is None:
+            return None
+        if recovery.run(term):
+            on_work()
+        unserved.report()
+        return recovery.again_seconds
 
     # Apart from the scheduler, since a backend may take its time to answer.
     recovering = Loop("recovery", recover, clock)
@@ -327,7 +278,7 @@ def _leading(
         clock,
         settings.scheduler_lease_ttl,
         settings.job_lease_ttl,
-        min(settings.job_lease_ttl / 4, _LONGEST_SWEEP_SECONDS),
+        sweep_seconds(settings.job_lease_ttl),
         on_recovery=recovering.wake,
         hears_all=lambda: pace.hears_all,
     )
@@ -354,63 +305,5 @@ def _reattached(store: AbstractJobStore, candidate: RecoveryCandidate, claim: Cl
         recovery_count=candidate.recovery_count,
         sealed_environment=None,
         lock_key=None,
+        is_suspect=candidate.is_suspect,
     )
-
-
-class _LazyDiscovery:
-    """Online scoring discovery, built when the first pass is due and tried again if that fails.
-
-    `on_created` is told of each job, and `on_pass` is called after a pass that created any.
-    """
-
-    def __init__(
-        self,
-        store: AbstractJobStore,
-        settings: JobSettings,
-        registry: JobExecutorRegistry,
-        on_created: Callable[[str, str | None, dict[str, Any]], None],
-        on_pass: Callable[[], None],
-    ) -> None:
-        self._store = store
-        self._settings = settings
-        self._registry = registry
-        self._on_created = on_created
-        self._on_pass = on_pass
-        self._has_created = False
-        self._lock = threading.Lock()
-        self._discovery: OnlineScoringDiscovery | None = None
-
-    def run(self, term: Term) -> None:
-        with self._telling():
-            self._built().run(term)
-
-    def run_experiment(self, term: Term, workspace: str | None, experiment_id: str) -> None:
-        with self._telling():
-            self._built().run_experiment(term, workspace, experiment_id)
-
-    def _created(self, job_id: str, workspace: str | None, params: dict[str, Any]) -> None:
-        self._has_created = True
-        self._on_created(job_id, workspace, params)
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            if self._has_created:
-                self._has_created = False
-                self._on_pass()
-
-    def _built(self) -> OnlineScoringDiscovery:
-        with self._lock:
-            if self._discovery is None:
-                router = JobRouter(self._settings, self._registry)
-                self._discovery = OnlineScoringDiscovery(
-                    _get_tracking_store(),
-                    self._store,
-                    self._settings,
-                    router,
-                    OnlineGrants(router, self._registry),
-                    on_created=self._created,
-                )
-            return self._discovery

@@ -92,13 +92,12 @@ def answers(client) -> dict[str, int]:
 
 def _trace_and_endpoint(experiment_id: str) -> tuple[str, str]:
     from mlflow.entities import (
-        GatewayEndpointModelConfig,
-        GatewayModelLinkageType,
         TraceInfo,
         TraceLocation,
         TraceState,
     )
     from mlflow.server.handlers import _get_tracking_store
+    from tests.tracking_databases import add_gateway_endpoints
 
     store = _get_tracking_store()
     info = TraceInfo(
@@ -107,14 +106,8 @@ def _trace_and_endpoint(experiment_id: str) -> tuple[str, str]:
         request_time=1,
         state=TraceState.OK,
     )
-    secret = store.create_gateway_secret("key", {"api_key": "unused"}, provider="openai")
-    model = store.create_gateway_model_definition("model", secret.secret_id, "openai", "gpt")
-    config = GatewayEndpointModelConfig(
-        model_definition_id=model.model_definition_id,
-        linkage_type=GatewayModelLinkageType.PRIMARY,
-    )
-    endpoint = store.create_gateway_endpoint("judges", [config], usage_tracking=False)
-    return store.start_trace(info).trace_id, endpoint.endpoint_id
+    [endpoint_id] = add_gateway_endpoints(store, "judges")
+    return store.start_trace(info).trace_id, endpoint_id
 
 
 def _scorer() -> str:

@@ -1,32 +1,23 @@
 """Fixtures of the jobs server tests."""
 
 import json
-import shutil
 
 import pytest
 
 from mlflow.server.jobs import functions, wiring
+from mlflow.server.jobs.errors import ExecutorStopped
 from mlflow.server.jobs.executor_registry import JobExecutorRegistry
+from mlflow.server.jobs.parts import Parts
 from mlflow.server.jobs.settings import JobSettings
-from mlflow.server.jobs.wiring import Parts
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import ClaimedJob
-from tests.server.jobs.fakes import FakeClock, ScriptedExecutor, reclaim
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory):
-    """A database with all tables and no rows, made once."""
-    path = tmp_path_factory.mktemp("template") / "jobs.db"
-    SqlAlchemyJobStore(f"sqlite:///{path}").engine.dispose()
-    return path
+from tests.server.jobs.fakes import PATIENCE_SECONDS, FakeClock, ScriptedExecutor, reclaim
+from tests.tracking_databases import copy_of
 
 
 @pytest.fixture
-def database_uri(sqlite_template, tmp_path):
-    path = tmp_path / "jobs.db"
-    shutil.copy(sqlite_template, path)
-    return f"sqlite:///{path}"
+def database_uri(empty_database, tmp_path):
+    return copy_of(empty_database, tmp_path)
 
 
 @pytest.fixture
@@ -64,14 +55,17 @@ def claim_one(job_store, make_pending):
 
 @pytest.fixture
 def executor():
-    return ScriptedExecutor()
+    executor = ScriptedExecutor()
+    yield executor
+    assert executor.waits == 0, "a job has outlived its test"
 
 
 @pytest.fixture
 def build_parts(job_store, executor, monkeypatch):
     """All parts of a runner that serves `sample_add` on a scripted backend; nothing runs yet.
 
-    It has no periodic tasks: those of a server would look for its tracking store.
+    It has no periodic tasks: those of a server would look for its tracking store. Jobs that still
+    run when the test is over end then, before their database goes.
     """
     monkeypatch.setattr(wiring, "server_tasks", lambda *_: [])
     monkeypatch.setattr(
@@ -80,14 +74,21 @@ def build_parts(job_store, executor, monkeypatch):
     monkeypatch.setattr(functions, "_job_name_to_fn_fullname_map", names := {})
     monkeypatch.setattr(wiring, "_job_name_to_fn_fullname_map", names)
 
+    built = []
+
     def build(clock, replica_id: str = "a", **settings) -> Parts:
         registry = JobExecutorRegistry()
         registry.register("local", executor)
-        return wiring.build(
+        parts = wiring.build(
             JobSettings(**settings), job_store, registry, "sqlite:///tracking", replica_id, clock
         )
+        built.append(parts)
+        return parts
 
-    return build
+    yield build
+    for job in [job for parts in built for job in parts.owned.all()]:
+        executor.end(job.claim.job_id, ExecutorStopped(job.claim.job_id))
+        assert job.gone.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.server.jobs.errors import ExecutorStopped
@@ -12,6 +12,7 @@ from mlflow.server.jobs.executor import (
     JobRecoveryResult,
     JobResult,
 )
+from mlflow.server.jobs.owned_jobs import OwnedJob, OwnedJobs
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import Claim, ClaimedJob, Term
 
@@ -45,7 +46,10 @@ class FakeClock:
 
 
 class ScriptedExecutor(AbstractJobExecutor):
-    """A backend whose jobs end when and how the test says; it records what it was asked."""
+    """A backend whose jobs end when and how the test says; it records what it was asked.
+
+    `waits` is how many threads wait for the end of a job now.
+    """
 
     def __init__(self) -> None:
         super().__init__(JobExecutorConfig())
@@ -60,9 +64,14 @@ class ScriptedExecutor(AbstractJobExecutor):
         self.has_submitted = threading.Event()
         self.has_canceled = threading.Event()
         self.is_stopped = False
+        self.waits = 0
         self._submissions = threading.Semaphore(0)
         self._results: dict[str, queue.Queue] = {}
         self._lock = threading.Lock()
+
+    @property
+    def ends_with_runner(self) -> bool:
+        return True
 
     def submit_job(
         self, job_id, job_name, fn_fullname, params, context, python_env=None, timeout=None
@@ -79,7 +88,13 @@ class ScriptedExecutor(AbstractJobExecutor):
         self._submissions.release()
 
     def wait_for_job(self, job_id: str) -> JobResult:
-        ending = self._result_of(job_id).get(timeout=PATIENCE_SECONDS)
+        with self._lock:
+            self.waits += 1
+        try:
+            ending = self._result_of(job_id).get(timeout=PATIENCE_SECONDS)
+        finally:
+            with self._lock:
+                self.waits -= 1
         if isinstance(ending, Exception):
             raise ending
         return ending
@@ -115,6 +130,24 @@ class ScriptedExecutor(AbstractJobExecutor):
             return self._results.setdefault(job_id, queue.Queue())
 
 
+class HangingExecutor(ScriptedExecutor):
+    """A scripted backend beyond this host, which answers a cancellation when the test ends it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked = threading.Event()
+        self.answers = threading.Event()
+        self.on_cancel = self._hang
+
+    @property
+    def ends_with_runner(self) -> bool:
+        return False
+
+    def _hang(self, job_id: str) -> None:
+        self.is_asked.set()
+        self.answers.wait(PATIENCE_SECONDS)
+
+
 class RemoteExecutor(ScriptedExecutor):
     """A scripted backend whose jobs reach the server over HTTP alone, with a job token."""
 
@@ -139,6 +172,26 @@ class RemoteExecutor(ScriptedExecutor):
         return self._runs(job_name)
 
 
+class RecordingLifecycle:
+    """Owns what it is given and runs nothing."""
+
+    def __init__(self, owned: OwnedJobs) -> None:
+        self._owned = owned
+        self.started: list[ClaimedJob] = []
+        self.has_threads = True
+
+    def start(self, jobs: Sequence[ClaimedJob], trust_until: float) -> Sequence[ClaimedJob]:
+        if not self.has_threads:
+            return jobs
+        self.started += jobs
+        for job in jobs:
+            executor = ScriptedExecutor()
+            self._owned.add(
+                OwnedJob(job.claim, job.job_name, executor, trust_until, job.is_suspect)
+            )
+        return []
+
+
 def succeeded(result: str | None = "null") -> JobResult:
     return JobResult(JobStatus.SUCCEEDED, result=result)
 
@@ -148,10 +201,11 @@ def failed(error: str = "broken", transient: bool = False) -> JobResult:
 
 
 def reclaim(store: SqlAlchemyJobStore, job_name: str = "sample", replica: str = "a") -> ClaimedJob:
-    """Claim the only due job of a name."""
+    """Claim the only due job of a name, be it a suspect or not."""
     backends = {None, "local", "scripted"}
-    batch = store.claim_batch(replica, backends, {job_name: 1}, LEASE_SECONDS, lambda *_: None)
-    [job] = batch.claimed
+    how = LEASE_SECONDS, lambda *_: None
+    claimed = store.claim_batch(replica, backends, {job_name: 1}, *how).claimed
+    [job] = claimed or store.claim_suspect(replica, backends, [job_name], *how).claimed
     return job
 
 

@@ -9,24 +9,10 @@ from mlflow.server.jobs.claimer import Claimer
 from mlflow.server.jobs.owned_jobs import OwnedJob, OwnedJobs
 from mlflow.server.jobs.pace import Pace
 from mlflow.server.jobs.settings import JobSettings
-from tests.server.jobs.fakes import PATIENCE_SECONDS, ScriptedExecutor
+from mlflow.store.jobs.values import Success
+from tests.server.jobs.fakes import PATIENCE_SECONDS, RecordingLifecycle, ScriptedExecutor
 
 SETTINGS = JobSettings(poll_interval=5.0, job_lease_ttl=60.0)
-
-
-class RecordingLifecycle:
-    """Owns what it is given and runs nothing."""
-
-    def __init__(self, owned: OwnedJobs) -> None:
-        self._owned = owned
-        self.started = []
-        self.refusal: Exception | None = None
-
-    def start(self, job, trust_until):
-        if self.refusal:
-            raise self.refusal
-        self.started.append(job)
-        self._owned.add(OwnedJob(job.claim, job.job_name, ScriptedExecutor(), trust_until))
 
 
 @pytest.fixture
@@ -40,19 +26,28 @@ def lifecycle(owned):
 
 
 @pytest.fixture
-def claimer(job_store, owned, lifecycle, clock):
-    return Claimer(
-        job_store,
-        owned,
-        lifecycle,
-        clock,
-        SETTINGS,
-        Pace(SETTINGS.poll_interval),
-        "a",
-        {None, "local"},
-        {"sample": 2, "other": 1},
-        lambda *_: None,
-    )
+def make_claimer(job_store, owned, lifecycle, clock):
+    def make(**others) -> Claimer:
+        return Claimer(
+            job_store,
+            owned,
+            lifecycle,
+            clock,
+            SETTINGS,
+            Pace(SETTINGS.poll_interval),
+            "a",
+            {None, "local"},
+            {"sample": 2, "other": 1},
+            lambda *_: None,
+            **others,
+        )
+
+    return make
+
+
+@pytest.fixture
+def claimer(make_claimer):
+    return make_claimer()
 
 
 def test_as_many_jobs_as_fit_are_started_and_the_others_wait(
@@ -66,6 +61,12 @@ def test_as_many_jobs_as_fit_are_started_and_the_others_wait(
     owned.remove(lifecycle.started[0].claim)
     claimer.beat()
     assert lifecycle.started[3].claim.job_id == ids[2]
+
+
+def test_a_claim_that_finds_nothing_owns_nothing(claimer, owned):
+    claimer.beat()
+    owned.add()
+    assert owned.wait_until_empty(0)
 
 
 def test_without_a_free_slot_no_statement_is_sent(
@@ -133,7 +134,7 @@ def test_a_wake_up_claims_without_looking_first(
     claimer.beat()
     make_pending()
     clock.advance(SETTINGS.poll_interval / 2)
-    monkeypatch.setattr(job_store, "is_anything_due", refuse)
+    monkeypatch.setattr(job_store, "due_work", refuse)
     claimer.beat()
     assert len(lifecycle.started) == 1
 
@@ -163,9 +164,100 @@ def test_a_job_that_no_thread_could_be_started_for_is_left_to_recovery(
     job_store, make_pending, claimer, lifecycle
 ):
     job_id = make_pending()
-    lifecycle.refusal = RuntimeError("can't start new thread")
+    lifecycle.has_threads = False
     claimer.beat()
     assert job_store.get_job(job_id).status is JobStatus.NEEDS_RECOVERY
+
+
+def test_a_success_frees_its_slot_and_the_claim_for_it_shares_its_transaction(
+    job_store, make_pending, claimer, lifecycle, owned, monkeypatch
+):
+    ids = [make_pending() for _ in range(3)]
+    claimer.beat()
+    monkeypatch.setattr(job_store, "succeed_all", refuse)
+    first = lifecycle.started[0].claim
+
+    assert claimer.succeed_all([Success(first, "1")])
+
+    assert job_store.get_job(first.job_id).status is JobStatus.SUCCEEDED
+    assert [job.claim.job_id for job in lifecycle.started] == ids
+    assert owned.running_by_name() == {"sample": 2}
+
+
+def test_successes_are_written_without_a_claim_where_the_last_one_took_all(
+    job_store, make_pending, claimer, lifecycle, owned, monkeypatch
+):
+    make_pending()
+    claimer.beat()
+    monkeypatch.setattr(job_store, "claim_batch", refuse)
+    assert claimer.succeed_all([Success(lifecycle.started[0].claim, "1")])
+    assert owned.running_by_name() == {}
+
+
+def test_work_that_was_announced_while_no_slot_was_free_is_claimed_with_the_next_success(
+    job_store, make_pending, claimer, lifecycle, owned
+):
+    claimer.beat()
+    reattached = []
+    for _ in range(2):
+        make_pending()
+        [job] = job_store.claim_batch("a", {None}, {"sample": 1}, 60.0, lambda *_: None).claimed
+        reattached.append(job.claim)
+        owned.add(OwnedJob(job.claim, job.job_name, ScriptedExecutor(), 0.0))
+    waiting = make_pending()
+    claimer.beat()
+    assert lifecycle.started == []
+    assert claimer.succeed_all([Success(reattached[0], "1")])
+    assert [job.claim.job_id for job in lifecycle.started] == [waiting]
+
+
+def test_successes_of_which_one_is_refused_change_nothing_and_claim_nothing(
+    job_store, make_pending, claimer, lifecycle, owned
+):
+    for _ in range(3):
+        make_pending()
+    claimer.beat()
+    kept, lost = (job.claim for job in lifecycle.started)
+    job_store.cancel_job(lost.job_id)
+    assert not claimer.succeed_all([Success(kept, "1"), Success(lost, "1")])
+    assert job_store.get_job(kept.job_id).status is JobStatus.RUNNING
+    assert len(lifecycle.started) == 2
+    assert owned.running_by_name() == {"sample": 2}
+
+
+def test_a_success_does_not_wait_for_a_claim_that_is_under_way(
+    job_store, make_pending, make_claimer, lifecycle, owned, monkeypatch
+):
+    make_pending()
+    looks = []
+    claimer = make_claimer(look_again=lambda: looks.append(True))
+    claimer.beat()
+    first = lifecycle.started[0].claim
+    claim_batch, written = job_store.claim_batch, []
+
+    def slow(*args, **kwargs):
+        thread = threading.Thread(
+            target=lambda: written.append(claimer.succeed_all([Success(first, "1")])), name="end"
+        )
+        thread.start()
+        thread.join(PATIENCE_SECONDS)
+        return claim_batch(*args, **kwargs)
+
+    monkeypatch.setattr(job_store, "claim_batch", slow)
+    claimer.beat()
+    assert written == [True]
+    assert looks == [True]
+    assert owned.running_by_name() == {}
+
+
+def test_a_draining_claimer_writes_successes_and_claims_nothing(
+    job_store, make_pending, claimer, lifecycle
+):
+    waiting = [make_pending() for _ in range(3)][2]
+    claimer.beat()
+    claimer.drain()
+    assert claimer.succeed_all([Success(lifecycle.started[0].claim, "1")])
+    assert job_store.get_job(waiting).status is JobStatus.PENDING
 
 
 def test_a_draining_claimer_claims_nothing(job_store, make_pending, claimer):

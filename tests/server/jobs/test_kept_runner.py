@@ -9,8 +9,9 @@ import time
 import pytest
 
 from mlflow.server.jobs.executor import EXECUTOR_JOB_RUNNER_FATAL_EXIT_CODE
-from mlflow.server.jobs.kept_runner import Crashes, KeptRunner
+from mlflow.server.jobs.kept_runner import _LONGEST_PAUSE_SECONDS, Crashes, KeptRunner
 from mlflow.server.jobs.runner_orders import Order
+from mlflow.server.jobs.settings import JobSettings
 from tests.server.jobs.fakes import PATIENCE_SECONDS, FakeClock
 
 # Ends with the code that its folder holds for it, or as it is told over its standard input.
@@ -140,5 +141,13 @@ def test_an_impatient_order_is_not_taken_back_by_a_stop(keep):
 def test_crashes_pause_longer_each_time_until_a_runner_has_lived_a_while():
     crashes = Crashes(random_share=lambda: 0.0)
     assert [crashes.pause_after(0.1) for _ in range(4)] == [1, 2, 4, 8]
-    assert crashes.pause_after(60.0) == 1
-    assert [crashes.pause_after(59.9) for _ in range(4)] == [2, 4, 8, None]
+    assert crashes.pause_after(30.0) == 1
+    assert [crashes.pause_after(29.9) for _ in range(4)] == [2, 4, 8, None]
+
+
+def test_jobs_that_kill_each_runner_which_recovers_them_do_not_end_their_server():
+    lease_seconds = JobSettings().job_lease_ttl
+    # Another runner has to come up meanwhile.
+    lived_seconds = lease_seconds - _LONGEST_PAUSE_SECONDS
+    crashes = Crashes()
+    assert None not in [crashes.pause_after(lived_seconds) for _ in range(20)]

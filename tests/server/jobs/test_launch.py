@@ -137,6 +137,24 @@ signal.pause()
     assert main.stdout.readline() == b"-9 8\n"
 
 
+def test_a_second_signal_may_come_while_the_first_is_being_handled(spawn):
+    second_within_first = """
+def pass_on(number, frame, passed_on=[]):
+    if signal.getsignal(number) is not pass_on and not passed_on:
+        passed_on.append(number)
+        signal.raise_signal(number)
+signal.signal(signal.SIGTERM, pass_on)
+runner ="""
+    server = "import signal; print(flush=True); signal.pause()"
+    main = spawn(MAIN.replace("runner =", second_within_first, 1), server, RUNNER)
+    assert main.stdout.readline() == READY
+    main.terminate()
+    # It may not listen yet when the runner is ready.
+    while main.poll() is None and not select.select([main.stdout], [], [], 0.2)[0]:
+        main.terminate()
+    assert main.stdout.readline() == b"-9 8\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 def test_no_process_of_a_server_outlives_it(spawn, monkeypatch):
     orphan = spawn(STUBBORN, env={_BOOT_ID: "of-this-server"})
@@ -161,6 +179,8 @@ def environment_of_runner(monkeypatch, tmp_path):
         f"os._exit({EXECUTOR_JOB_RUNNER_FATAL_EXIT_CODE})\n"
     )
     monkeypatch.setattr(launch, "_RUNNER_MODULE", "a_runner")
+    # Importing what jobs need would take seconds; `local/test_warm_start` is about that.
+    monkeypatch.setenv("MLFLOW_SERVER_JOB_FORK_SERVER", "false")
 
     def launched(env: dict[str, str]) -> dict[str, str]:
         runner = _launch_job_execution_runner({"PYTHONPATH": str(tmp_path), **env}, 4711)

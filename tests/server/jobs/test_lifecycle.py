@@ -10,7 +10,7 @@ from mlflow.server.jobs.errors import ExecutorStopped, UnknownJobName
 from mlflow.server.jobs.executor import JobResult
 from mlflow.server.jobs.functions import JobFunctionMetadata
 from mlflow.server.jobs.lifecycle import Lifecycle, Surroundings, checkpoint_move
-from mlflow.server.jobs.outcome import Fail, Retry, RetryPolicy, Succeed
+from mlflow.server.jobs.outcome import Fail, Outcome, Retry, RetryPolicy, Succeed
 from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
 from mlflow.server.jobs.sealed_environment import seal
 from mlflow.store.jobs.errors import JobStoreUnavailable
@@ -41,6 +41,11 @@ def ended():
     return []
 
 
+@pytest.fixture
+def has_ended():
+    return threading.Semaphore(0)
+
+
 def metadata_of(job_name: str) -> JobFunctionMetadata:
     try:
         return FUNCTIONS[job_name]
@@ -49,7 +54,11 @@ def metadata_of(job_name: str) -> JobFunctionMetadata:
 
 
 @pytest.fixture
-def make_lifecycle(job_store, owned, executor, clock, ended):
+def make_lifecycle(job_store, owned, executor, clock, ended, has_ended):
+    def told_end(job: ClaimedJob, written: Outcome | None) -> None:
+        ended.append(written)
+        has_ended.release()
+
     def make(workspaces_enabled: bool = False) -> Lifecycle:
         return Lifecycle(
             job_store,
@@ -64,15 +73,16 @@ def make_lifecycle(job_store, owned, executor, clock, ended):
                 retry_policy=RetryPolicy(max_retries=1, base_delay=8.0, max_delay=60.0),
             ),
             metadata_of,
-            lambda job, written: ended.append(written),
+            told_end,
+            lambda successes: job_store.succeed_all(successes),
         )
 
     return make
 
 
 @pytest.fixture
-def run(make_lifecycle, owned, executor):
-    """Run a claimed job to its end in this thread."""
+def run(make_lifecycle, owned, executor, has_ended):
+    """Run a claimed job to its end, which may come on another thread."""
 
     def run(job: ClaimedJob, *endings, before=None, submit=True, **options) -> OwnedJob:
         owned_job = OwnedJob(job.claim, job.job_name, executor, trust_until=0.0)
@@ -82,6 +92,7 @@ def run(make_lifecycle, owned, executor):
         if before is not None:
             before(owned_job)
         make_lifecycle(**options).run(job, owned_job, submit)
+        assert has_ended.acquire(timeout=PATIENCE_SECONDS)
         return owned_job
 
     return run
@@ -332,8 +343,7 @@ def test_jobs_that_end_together_are_each_recorded_and_told(
     monkeypatch.setattr(
         lifecycle, "_on_end", lambda job, written: (ended.append(written), told.release())
     )
-    for job in batch.claimed:
-        lifecycle.start(job, trust_until=0.0)
+    assert lifecycle.start(batch.claimed, trust_until=0.0) == []
     lost, *kept = (job.claim for job in batch.claimed)
     assert executor.await_submissions(12)
     job_store.cancel_job(lost.job_id)
@@ -347,25 +357,6 @@ def test_jobs_that_end_together_are_each_recorded_and_told(
     for claim in kept:
         assert job_store.get_job(claim.job_id).parsed_result == claim.job_id
     assert sum(isinstance(each, Succeed) for each in ended) == len(kept)
-
-
-def test_a_success_that_is_written_takes_no_slot_while_its_end_is_told(
-    job_store, claim_one, make_lifecycle, owned, executor, monkeypatch
-):
-    job, slots_at_remove, remove = claim_one(), [], owned.remove
-
-    def note(claim):
-        slots_at_remove.append(owned.running_by_name()["sample"])
-        remove(claim)
-
-    monkeypatch.setattr(owned, "remove", note)
-    owned_job = OwnedJob(job.claim, job.job_name, executor, trust_until=0.0)
-    owned.add(owned_job)
-    assert owned.running_by_name() == {"sample": 1}
-    executor.end(job.claim.job_id, succeeded())
-    make_lifecycle().run(job, owned_job)
-    assert slots_at_remove == [0]
-    assert owned.all() == []
 
 
 def test_a_success_that_moves_a_checkpoint_is_written_alone(job_store, claim_one, run, monkeypatch):
@@ -391,13 +382,13 @@ def test_a_job_that_came_back_waits_for_the_work_of_its_lost_claim(
 ):
     first = claim_one()
     lifecycle = make_lifecycle()
-    lifecycle.start(first, trust_until=0.0)
+    lifecycle.start([first], trust_until=0.0)
     assert executor.has_submitted.wait(PATIENCE_SECONDS)
     executor.has_submitted.clear()
     executor.on_cancel = lambda _: None
     owned.get(first.claim).stop(End.LOST)
     second = take_over(job_store, first.claim, term, replica="a")
-    lifecycle.start(second, trust_until=0.0)
+    lifecycle.start([second], trust_until=0.0)
     assert clock.blocked.wait(PATIENCE_SECONDS)
     assert not executor.has_submitted.is_set()
     second_job = owned.get(second.claim)
@@ -415,9 +406,31 @@ def test_a_thread_that_cannot_start_leaves_nothing_owned(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(RuntimeError, match="thread"):
-        make_lifecycle().start(claim_one(), trust_until=0.0)
+    job = claim_one()
+    assert make_lifecycle().start([job], trust_until=0.0) == [job]
     assert owned.all() == []
+
+
+def test_a_success_that_no_thread_is_left_for_is_written_all_the_same(
+    job_store, claim_one, run, monkeypatch
+):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(job_store, "succeed_all", lambda _: False)
+    job = claim_one()
+    run(job, succeeded())
+    assert job_store.get_job(job.claim.job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_success_of_an_exclusive_job_is_written_alone(job_store, claim_one, run, monkeypatch):
+    groups = []
+    monkeypatch.setattr(job_store, "succeed_all", groups.append)
+    job = claim_one("alone", lock_key="k", timeout=60.0)
+    run(job, succeeded())
+    assert groups == []
+    assert job_store.get_job(job.claim.job_id).status is JobStatus.SUCCEEDED
 
 
 TRACE_TAG = "mlflow.latestOnlineScoring.trace.checkpoint"

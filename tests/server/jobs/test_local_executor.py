@@ -6,11 +6,13 @@ processes. Where it may matter, they are started both ways.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -270,8 +272,18 @@ def test_a_job_does_not_wait_for_a_fork_server_beyond_its_timeout(monkeypatch):
 def test_a_thread_that_never_ends_does_not_hold_up_a_function_that_has_returned(tmp_path):
     code = "from mlflow.server.jobs import _job_subproc_entry as entry;"
     code += "entry._EXIT_SECONDS = 0.1; entry.main()"
-    result = _run_entry(tmp_path, [sys.executable, "-c", code], "straggler", {})
+    command = [sys.executable, "-c", code]
+    result = _run_entry(tmp_path, command, "straggler", {}, code=-signal.SIGALRM)
     assert result == _SubprocessJobResult(succeeded=True, result='"returned"')
+
+
+def test_that_a_process_had_to_be_ended_after_its_result_is_logged(executor, tmp_path, caplog):
+    job = _LocalJob("j1", "any", None, None, SimpleNamespace(name=str(tmp_path)))
+    _SubprocessJobResult.from_value(1).dump(str(job.result_path))
+    assert executor._outcome(job, -signal.SIGALRM, "").result == "1"
+    assert [record.message for record in caplog.records] == [
+        "Job j1 returned, but its process did not end"
+    ]
 
 
 def test_a_process_started_as_mlflow_3_18_starts_it_runs_the_job(tmp_path):
@@ -389,7 +401,7 @@ def _declared():
     pass
 
 
-def _run_entry(tmp_path, command, function, params):
+def _run_entry(tmp_path, command, function, params, code=0):
     """Run the entry of a job process with the variables that 3.18 gives it."""
     result_path, classes_path = tmp_path / "result.json", tmp_path / "classes"
     classes_path.write_text("")
@@ -399,7 +411,8 @@ def _run_entry(tmp_path, command, function, params):
         "_MLFLOW_SERVER_JOB_RESULT_DUMP_PATH": str(result_path),
         "_MLFLOW_SERVER_JOB_TRANSIENT_ERROR_CLASSES_PATH": str(classes_path),
     }
-    subprocess.run(command, env={**os.environ, **protocol}, check=True, timeout=_PATIENCE_SECONDS)
+    ended = subprocess.run(command, env={**os.environ, **protocol}, timeout=_PATIENCE_SECONDS)
+    assert ended.returncode == code
     return _SubprocessJobResult.load(str(result_path))
 
 

@@ -104,6 +104,45 @@ def test_a_wake_up_during_a_beat_causes_another(make_loop, beats):
     assert beats.comes()
 
 
+class SpentClock(Clock):
+    """Every wait is over at once. Keeps how long each was to be, and ends a loop after some."""
+
+    def __init__(self, waits: int) -> None:
+        self.waited: list[float] = []
+        self._left = waits
+        self.on_wait = lambda: None
+        self.on_last = lambda: None
+
+    def wait(self, event, timeout_seconds):
+        self.waited.append(timeout_seconds)
+        self._left -= 1
+        (self.on_wait if self._left > 0 else self.on_last)()
+        return event.is_set()
+
+
+def test_loops_that_pause_for_equally_long_drift_apart():
+    clock = SpentClock(waits=20)
+    loop = Loop("test", lambda: 10.0, clock)
+    clock.on_last = loop.stop
+    loop.start()
+    assert loop.join(PATIENCE_SECONDS)
+    assert len({*clock.waited}) > 10
+    assert 9.0 <= min(clock.waited) <= max(clock.waited) <= 10.0
+
+
+@pytest.mark.parametrize(("way", "spreads"), [("wake_among_others", True), ("wake", False)])
+def test_loops_that_were_all_told_the_same_do_not_all_ask_at_once(way, spreads):
+    clock = SpentClock(waits=20)
+    loop = Loop("test", lambda: None, clock)
+    clock.on_wait, clock.on_last = getattr(loop, way), loop.stop
+    loop.start()
+    assert loop.join(PATIENCE_SECONDS)
+    spread = [seconds for seconds in clock.waited if seconds is not None]
+    assert bool(spread) is spreads
+    assert len({*spread}) == len(spread)
+    assert all(0 <= seconds <= 0.05 for seconds in spread)
+
+
 def test_a_failing_beat_is_beaten_again(make_loop, beats):
     def beat():
         beats()

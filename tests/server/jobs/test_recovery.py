@@ -313,3 +313,31 @@ def test_an_ex_leader_recovers_nothing(
     recovery.run(Term(term.lease_key, term.holder, term.fence - 1))
     assert job_store.get_job(job_id).status is JobStatus.NEEDS_RECOVERY
     assert resumed == []
+
+
+def test_a_row_that_somebody_has_locked_is_left_for_the_next_pass(
+    abandoned, recovery, executor, job_store, term, monkeypatch
+):
+    locked, free = abandoned(), abandoned()
+    monkeypatch.setattr(job_store, "unlocked", lambda job_ids: {*job_ids} - {locked})
+    assert recovery.run(term) == 1
+    assert executor.recovered == [[free]]
+    assert job_store.get_job(locked).status is JobStatus.NEEDS_RECOVERY
+    assert recovery.again_seconds > 0
+    monkeypatch.undo()
+    assert recovery.run(term) == 1
+    assert job_store.get_job(locked).status is JobStatus.PENDING
+    assert recovery.again_seconds is None
+
+
+def test_a_locked_row_of_a_backend_that_nobody_has_does_not_keep_others_from_failing(
+    of_another_backend, recovery, job_store, term, monkeypatch
+):
+    locked, free = of_another_backend(), of_another_backend()
+    job_store.abandon([locked, free])
+    pass_lease(job_store)
+    term = job_store.acquire_scheduler_lease("scheduler", "b", 1000)
+    monkeypatch.setattr(job_store, "unlocked", lambda job_ids: {*job_ids} - {locked.job_id})
+    assert recovery.run(term) == 1
+    assert job_store.get_job(free.job_id).status is JobStatus.FAILED
+    assert job_store.get_job(locked.job_id).status is JobStatus.NEEDS_RECOVERY

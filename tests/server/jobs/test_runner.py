@@ -1,8 +1,12 @@
 """A runner that is asked to stop: grace first, then recovery's turn."""
 
+import threading
+
 import pytest
 
 from mlflow.entities._job_status import JobStatus
+from mlflow.server.jobs import runner
+from mlflow.server.jobs.errors import ExecutorStopped
 from mlflow.server.jobs.runner import drain, stop
 from mlflow.server.jobs.stop_requests import StopRequest
 from mlflow.store.jobs.errors import JobStoreUnavailable
@@ -132,6 +136,21 @@ def test_a_backend_that_does_not_let_go_keeps_no_job_from_recovery(
     assert job_store.get_job(job_id).status is JobStatus.NEEDS_RECOVERY
 
 
+def test_a_backend_that_never_answers_keeps_neither_the_runner_nor_its_jobs(
+    job_store, parts, start_job, executor, monkeypatch
+):
+    monkeypatch.setattr(runner, "_STOP_SECONDS", 0.1)
+    answers, answered = threading.Event(), []
+    monkeypatch.setattr(
+        executor, "stop_executor", lambda: answered.append(answers.wait(PATIENCE_SECONDS))
+    )
+    job_id = start_job()
+    stop(parts)
+    assert answered == []
+    answers.set()
+    assert job_store.get_job(job_id).status is JobStatus.NEEDS_RECOVERY
+
+
 def test_a_database_that_is_away_keeps_no_runner_from_stopping(
     job_store, parts, start_job, seconds_drained, executor, monkeypatch
 ):
@@ -139,9 +158,86 @@ def test_a_database_that_is_away_keeps_no_runner_from_stopping(
         raise JobStoreUnavailable("away")
 
     parts.scheduler.beat()
-    monkeypatch.setattr(job_store, "release_scheduler_lease", refuse)
-    monkeypatch.setattr(job_store, "abandon", refuse)
-    monkeypatch.setattr(executor, "stop_executor", lambda: None)
     start_job()
-    seconds_drained(StopRequest.TERMINATE)
+    with monkeypatch.context() as away:
+        away.setattr(job_store, "release_scheduler_lease", refuse)
+        away.setattr(job_store, "abandon", refuse)
+        away.setattr(executor, "stop_executor", lambda: None)
+        seconds_drained(StopRequest.TERMINATE)
+        stop(parts)
+
+
+@pytest.fixture
+def hang(monkeypatch):
+    """Let calls of a verb be without an answer until the test is over; answers what is told so."""
+    over = threading.Event()
+
+    def hang(owner, verb: str) -> threading.Event:
+        answers, asked = getattr(owner, verb), threading.Event()
+
+        def ask(*args, **kwargs):
+            asked.set()
+            assert over.wait(PATIENCE_SECONDS)
+            return answers(*args, **kwargs)
+
+        monkeypatch.setattr(owner, verb, ask)
+        return asked
+
+    hang.over = over
+    yield hang
+    over.set()
+
+
+@pytest.fixture
+def in_a_hurry(monkeypatch):
+    for name in ("_HAND_OVER_SECONDS", "_RECORD_SECONDS", "_LAST_WORDS_SECONDS"):
+        monkeypatch.setattr(runner, name, 0.1)
+
+
+@pytest.mark.parametrize("verb", ["release_scheduler_lease", "abandon", "claim_batch"])
+def test_a_database_that_never_answers_keeps_a_runner_neither_from_its_jobs_nor_from_its_end(
+    job_store, parts, start_job, make_pending, seconds_drained, executor, hang, in_a_hurry, verb
+):
+    parts.scheduler.beat()
+    start_job()
+    [job] = parts.owned.all()
+    asked = hang(job_store, verb)
+    claiming = threading.Thread(target=parts.claimer.beat)
+    if verb == "claim_batch":
+        make_pending("sample_add")
+        claiming.start()
+        assert asked.wait(PATIENCE_SECONDS)
+    assert seconds_drained(StopRequest.TERMINATE, StopRequest.TERMINATE) == pytest.approx(0.1)
     stop(parts)
+    assert executor.is_stopped
+    assert not hang.over.is_set()
+    hang.over.set()
+    if verb == "claim_batch":
+        claiming.join(PATIENCE_SECONDS)
+    for each in [job, *parts.owned.all()]:
+        assert each.gone.wait(PATIENCE_SECONDS)
+
+
+def test_a_claim_that_is_answered_after_the_grace_is_left_to_recovery(
+    job_store, parts, make_pending, seconds_drained, executor, hang, in_a_hurry
+):
+    job_id = make_pending("sample_add")
+    asked = hang(job_store, "claim_batch")
+    claiming = threading.Thread(target=parts.claimer.beat)
+    claiming.start()
+    assert asked.wait(PATIENCE_SECONDS)
+    assert seconds_drained(StopRequest.TERMINATE) == pytest.approx(GRACE_SECONDS, abs=0.15)
+    stop(parts)
+
+    def refuse(job_id):
+        raise ExecutorStopped(job_id)
+
+    executor.on_submit = refuse
+    hang.over.set()
+    claiming.join(PATIENCE_SECONDS)
+    for job in parts.owned.all():
+        assert job.gone.wait(PATIENCE_SECONDS)
+    assert job_store.get_job(job_id).status is JobStatus.NEEDS_RECOVERY
+    # I11: nobody was lost.
+    [left] = job_store.recovery_candidates()
+    assert left.crashed_at is None

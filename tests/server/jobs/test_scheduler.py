@@ -4,8 +4,9 @@ import pytest
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.server.jobs.periodic import Every, PeriodicTask, PeriodicTasks
-from mlflow.server.jobs.scheduler import Scheduler, renewal_seconds
+from mlflow.server.jobs.scheduler import Scheduler, renewal_seconds, sweep_seconds
 from mlflow.server.jobs.scheduler_lease import SchedulerLease
+from mlflow.server.jobs.settings import JobSettings
 from mlflow.server.jobs.sweep import Sweep
 from mlflow.store.jobs.errors import JobStoreUnavailable
 from tests.server.jobs.fakes import LEASE_SECONDS, pass_lease
@@ -38,6 +39,26 @@ def make_scheduler(job_store, clock, ran, led):
             LEASE_SECONDS,
             SWEEP_SECONDS,
             on_recovery=lambda: led.append(holder),
+            hears_all=lambda: hears_all,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_scheduler_of(job_store, clock):
+    """A scheduler with the times that a server with these settings has."""
+
+    def make(holder: str, settings: JobSettings, hears_all: bool) -> Scheduler:
+        return Scheduler(
+            SchedulerLease(job_store, clock, holder, settings.scheduler_lease_ttl),
+            Sweep(job_store),
+            PeriodicTasks(job_store, clock, [], lambda name, run: run()),
+            clock,
+            settings.scheduler_lease_ttl,
+            settings.job_lease_ttl,
+            sweep_seconds(settings.job_lease_ttl),
+            on_recovery=lambda: None,
             hears_all=lambda: hears_all,
         )
 
@@ -186,6 +207,36 @@ def test_a_job_whose_runner_dies_is_swept_as_soon_as_its_lease_has_run_out(
     assert LEASE_SECONDS / 2 <= passed - pause <= LEASE_SECONDS + SWEEP_SECONDS + 0.1
 
 
+RECOVERY_SECONDS = 2.0
+
+
+@pytest.mark.parametrize("hears_all", [False, True])
+@pytest.mark.parametrize("dead_led", [False, True])
+@pytest.mark.parametrize("lease_seconds", [0.6, 5.0, 60.0])
+def test_a_job_of_a_dead_runner_is_swept_well_within_its_lease_and_two_seconds(
+    job_store, clock, make_pending, make_scheduler_of, lease_seconds, dead_led, hears_all
+):
+    """I3, also where another has to lead first, and though other jobs were swept just before."""
+    settings = JobSettings.from_env({"MLFLOW_SERVER_JOB_LEASE_TTL": str(lease_seconds)})
+    dead, alive = (make_scheduler_of(name, settings, hears_all) for name in ("dead", "alive"))
+    (dead if dead_led else alive).beat()
+    alive.beat()
+    claimed = []
+    for _ in range(3):
+        make_pending()
+        claimed += job_store.claim_batch(
+            "dead", [None], {"sample": 1}, lease_seconds, lambda *_: None
+        ).claimed
+        pass_time(job_store, clock, 0.1)
+    last, passed = claimed[-1].claim.job_id, 0.0
+    while job_store.get_job(last).status is JobStatus.RUNNING:
+        pause = max(alive.beat(), 0.001)
+        pass_time(job_store, clock, pause)
+        passed += pause
+        assert passed < lease_seconds + 2 * RECOVERY_SECONDS
+    assert passed - pause <= lease_seconds + RECOVERY_SECONDS / 2
+
+
 def test_a_second_job_is_swept_as_soon_as_its_own_lease_has_run_out(
     job_store, clock, make_scheduler, claim_one
 ):
@@ -231,6 +282,22 @@ def test_what_cannot_be_swept_does_not_make_sweeps_frequent(
     for _ in range(20):
         pass_time(job_store, clock, max(leader.beat(), 0.001))
     assert len(sweeps) <= (clock.monotonic() - began) / SWEEP_SECONDS + 2
+
+
+def test_what_a_sweep_had_to_leave_is_swept_soon_though_no_other_lease_ends(
+    job_store, clock, make_scheduler, claim_one, monkeypatch
+):
+    """As a row that somebody keeps locked."""
+    job = claim_one()
+    pass_lease(job_store)
+    leader, began = make_scheduler("a"), clock.monotonic()
+    sweep = job_store.sweep
+    monkeypatch.setattr(job_store, "sweep", lambda *_, **__: 0)
+    pass_time(job_store, clock, leader.beat())
+    monkeypatch.setattr(job_store, "sweep", sweep)
+    while job_store.get_job(job.claim.job_id).status is JobStatus.RUNNING:
+        pass_time(job_store, clock, max(leader.beat(), 0.001))
+        assert clock.monotonic() - began <= 2 * SWEEP_SECONDS
 
 
 def test_a_job_left_to_recovery_is_heard_of_at_once_when_told_and_else_with_the_next_renewal(

@@ -1,6 +1,7 @@
 """A runner stops by its own clock what it may no longer own."""
 
 import math
+import threading
 
 import pytest
 
@@ -8,6 +9,7 @@ from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
 from mlflow.server.jobs.self_fencing import SelfFencing
 from mlflow.server.jobs.trust import trust_deadline, watchdog_grace
 from mlflow.store.jobs.values import Claim
+from tests.server.jobs.fakes import PATIENCE_SECONDS, HangingExecutor
 
 CLAIM = Claim("job-1", 3)
 
@@ -125,6 +127,52 @@ def test_a_beat_that_stopped_what_was_due_is_the_sign_that_was_expected(
     watched.beat()
     assert job.end is End.LOST
     assert told[-1] == math.inf
+
+
+@pytest.fixture
+def hanging():
+    executor = HangingExecutor()
+    yield executor
+    executor.answers.set()
+
+
+@pytest.mark.parametrize("end", [End.CANCELED, End.LOST])
+def test_a_backend_that_does_not_answer_keeps_nobody_from_the_other_jobs(
+    watched, owned, executor, hanging, clock, told, end
+):
+    held = OwnedJob(Claim("held", 1), "sample", hanging, clock.monotonic() + 100)
+    other = OwnedJob(Claim("other", 1), "sample", executor, clock.monotonic() + 50)
+    owned.add(held)
+    owned.add(other)
+    held.stop(end)
+    assert hanging.is_asked.wait(PATIENCE_SECONDS)
+    clock.advance(50)
+    watched.beat()
+    watched.beat()
+    assert executor.canceled == ["other"]
+    # One question at a time, and still no answer.
+    assert hanging.canceled == ["held"]
+    assert not hanging.has_canceled.is_set()
+    assert told[-1] == (math.inf if end is End.LOST else clock.monotonic() + 55)
+
+
+def test_a_kill_that_is_wanted_again_meanwhile_follows_the_first(hanging, clock):
+    job = OwnedJob(CLAIM, "sample", hanging, clock.monotonic() + 50)
+    repeated = threading.Event()
+
+    def answer(_):
+        if len(hanging.canceled) == 1:
+            hanging.answers.wait(PATIENCE_SECONDS)
+        else:
+            repeated.set()
+
+    hanging.on_cancel = answer
+    job.stop(End.CANCELED)
+    job.kill_again()
+    assert not repeated.is_set()
+    hanging.answers.set()
+    assert repeated.wait(PATIENCE_SECONDS)
+    assert hanging.canceled == ["job-1", "job-1"]
 
 
 def test_the_next_beat_comes_no_later_than_the_first_deadline(watched, owned, job, clock):

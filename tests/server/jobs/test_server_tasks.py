@@ -31,9 +31,11 @@ def test_tasks_are_due_at_aligned_instants(tasks, name, minutes):
 def test_retention_deletes_what_is_past_its_time(job_store, claim_one, tasks, term):
     job = claim_one()
     job_store.succeed(job.claim, "1")
+    assert not tasks["job-retention"].has_work()
     tasks["job-retention"].run(term)
     assert len([*job_store.list_jobs()]) == 1
     job_store.clock_offset_ms += 3_601_000
+    assert tasks["job-retention"].has_work()
     tasks["job-retention"].run(term)
     assert [*job_store.list_jobs()] == []
 
@@ -57,7 +59,7 @@ def test_without_standing_orders_no_task_walks_through_the_workspaces(tasks):
     assert not tasks["online-scoring"].has_work()
     assert not tasks["issue-detection"].has_work()
     assert not tasks["trace-archival"].has_work()
-    assert tasks["job-retention"].has_work()
+    assert not tasks["job-retention"].has_work()
 
 
 def test_a_schedule_in_any_workspace_is_work_for_issue_detection(job_store, tasks):

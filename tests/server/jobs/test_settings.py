@@ -54,6 +54,32 @@ def test_a_variable_sets_its_setting(variable, value, attribute, expected):
 
 
 @pytest.mark.parametrize(
+    ("job_lease", "set_to", "scheduler_lease", "noticed"),
+    [
+        ("0.6", None, 1.0, False),
+        ("5", None, 5.0, False),
+        ("60", None, 15.0, False),
+        ("5", "3", 3.0, False),
+        ("0.6", "1", 1.0, False),
+        ("5", "15", 15.0, True),
+    ],
+)
+def test_a_leader_is_replaced_within_a_job_lease_unless_it_is_told_otherwise(
+    job_lease, set_to, scheduler_lease, noticed
+):
+    env = {"MLFLOW_SERVER_JOB_LEASE_TTL": job_lease}
+    if set_to is not None:
+        env["MLFLOW_SERVER_SCHEDULER_LEASE_TTL"] = set_to
+
+    settings = JobSettings.from_env(env)
+
+    assert settings.scheduler_lease_ttl == scheduler_lease
+    assert any("MLFLOW_SERVER_SCHEDULER_LEASE_TTL (15 s)" in each for each in settings.notices) is (
+        noticed
+    )
+
+
+@pytest.mark.parametrize(
     ("variable", "value"),
     [
         ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "maybe"),

@@ -16,7 +16,9 @@ from tests.server.jobs.fakes import PATIENCE_SECONDS
 @pytest.fixture
 def restored_signals():
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    wakes = signal.set_wakeup_fd(-1)
     yield
+    signal.set_wakeup_fd(wakes)
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -29,6 +31,17 @@ def test_signals_become_requests(restored_signals):
     os.kill(os.getpid(), signal.SIGTERM)
     assert stops.get(0) is StopRequest.TERMINATE
     assert stops.get(0) is None
+
+
+def test_a_signal_that_another_thread_is_given_wakes_whoever_waits(restored_signals):
+    stops = StopRequests()
+    stops.begin()
+
+    def terminate() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    threading.Timer(0.2, terminate).start()
+    assert stops.get(PATIENCE_SECONDS) is StopRequest.TERMINATE
 
 
 def test_a_flood_of_requests_blocks_nobody():

@@ -16,8 +16,9 @@ from mlflow.server.jobs.executor_registry import JobExecutorRegistry
 from mlflow.server.jobs.functions import _ALLOWED_JOB_NAME_LIST
 from mlflow.server.jobs.lock_manager import lock_key
 from mlflow.server.jobs.sealed_environment import open_sealed
+from mlflow.server.jobs.submitting_term import submitting_under
 from mlflow.server.jobs.wakeups.local_socket import LocalSocketReceiver, socket_path
-from mlflow.store.jobs.errors import JobNotFound
+from mlflow.store.jobs.errors import JobNotFound, LeadershipLost
 from mlflow.utils.workspace_context import (
     clear_server_request_workspace,
     set_server_request_workspace,
@@ -102,6 +103,11 @@ def terse_backend(monkeypatch):
     registry = JobExecutorRegistry()
     registry.register("local", TerseExecutor(JobExecutorConfig(default_timeout=120.0)))
     monkeypatch.setattr(executor_registry, "_registry", registry)
+
+
+@pytest.fixture
+def term(database_uri):
+    return handlers._get_job_store().acquire_scheduler_lease("scheduler", "a", 100_000)
 
 
 def row_of(job_id: str) -> dict:
@@ -287,3 +293,22 @@ def test_a_workspace_sees_its_own_jobs_only_and_has_its_own_locks(monkeypatch):
         clear_server_request_workspace()
     assert row_of(red.job_id)["lock_key"].startswith("red:submission_exclusive:")
     assert row_of(blue.job_id)["lock_key"].startswith("blue:submission_exclusive:")
+
+
+def test_i06_what_the_leader_submits_is_stored_while_its_term_lasts(term):
+    with submitting_under(term):
+        submit_job(plain, {"x": 1})
+        handlers._get_job_store().release_scheduler_lease(term)
+        with pytest.raises(LeadershipLost):
+            submit_job(plain, {"x": 2})
+    submit_job(plain, {"x": 3})
+    assert count_of_rows() == 2
+
+
+def test_the_leader_submits_no_second_job_of_a_lock_key_and_a_user_may(term):
+    with submitting_under(term):
+        submit_job(exclusive, {"x": 1})
+        with pytest.raises(MlflowException, match="submission_exclusive of the same lock key"):
+            submit_job(exclusive, {"x": 1})
+    submit_job(exclusive, {"x": 1})
+    assert count_of_rows() == 2

@@ -4,10 +4,12 @@ import threading
 
 import pytest
 
-from mlflow.server.jobs.success_writes import SuccessWrites
+from mlflow.server.jobs.outcome import Succeed
+from mlflow.server.jobs.owned_jobs import OwnedJob
+from mlflow.server.jobs.success_writes import Ended, SuccessWrites
 from mlflow.store.jobs.errors import InvalidJobField, JobStoreUnavailable
-from mlflow.store.jobs.values import Claim, Success
-from tests.server.jobs.fakes import PATIENCE_SECONDS
+from mlflow.store.jobs.values import Claim, ClaimedJob
+from tests.server.jobs.fakes import PATIENCE_SECONDS, ScriptedExecutor
 
 
 class GatedStore:
@@ -37,40 +39,37 @@ class GatedStore:
 
 
 class Writers:
-    """Threads that write one success each."""
+    """Threads that bring one success each."""
 
     def __init__(self, store) -> None:
-        self.freed: list[list[str]] = []
-        self.writes = SuccessWrites(store, self._free)
-        self.answers: dict[str, bool | Exception] = {}
+        self.writes = SuccessWrites(store.succeed_all, self._told("written"), self._told("refused"))
+        self.written: list[str] = []
+        self.refused: list[str] = []
         self._threads: list[threading.Thread] = []
 
-    def _free(self, claims) -> None:
-        self.freed.append([each.job_id for each in claims])
+    def _told(self, answer: str):
+        return lambda ended: getattr(self, answer).append(ended.job.claim.job_id)
 
-    def start(self, job_id: str, result: str = "1") -> None:
-        def write() -> None:
-            try:
-                self.answers[job_id] = self.writes.write(Success(Claim(job_id, 1), result))
-            except ZeroDivisionError as e:
-                self.answers[job_id] = e
-
-        thread = threading.Thread(target=write, name=f"writer-{job_id}", daemon=True)
+    def start(self, job_id: str) -> None:
+        thread = threading.Thread(
+            target=self.put, args=(job_id,), name=f"writer-{job_id}", daemon=True
+        )
         thread.start()
         self._threads.append(thread)
 
-    def start_waiting(self, *job_ids: str) -> None:
-        """Start these while a write is under way, one after another."""
-        for job_id in job_ids:
-            waiting = len(self.writes._queue)
-            self.start(job_id)
-            while len(self.writes._queue) == waiting:
-                threading.Event().wait(0.001)
+    def put(self, job_id: str) -> None:
+        self.writes.put(ended(job_id))
 
     def join(self) -> None:
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
+
+
+def ended(job_id: str) -> Ended:
+    claim = Claim(job_id, 1)
+    job = ClaimedJob(claim, "sample", {}, None, "default", None, None, 0, 0, None, None)
+    return Ended(job, OwnedJob(claim, "sample", ScriptedExecutor(), 0.0), Succeed("1"))
 
 
 @pytest.fixture
@@ -89,82 +88,103 @@ def test_the_first_success_is_written_at_once_and_alone(store, writers):
     assert store.groups == [["1"]]
     store.end()
     writers.join()
-    assert writers.answers == {"1": True}
+    assert writers.written == ["1"]
 
 
-def test_successes_that_come_during_a_write_are_the_next_one(store, writers):
+def test_a_success_that_comes_during_a_write_keeps_no_thread_and_is_in_the_next_one(store, writers):
     writers.start("1")
     store.await_begin()
-    writers.start_waiting("2", "3", "4")
+    for job_id in "234":
+        writers.put(job_id)
     assert store.groups == [["1"]]
     store.end()
     store.await_begin()
     assert store.groups[1:] == [["2", "3", "4"]]
+    assert writers.written == ["1"]
     store.end()
     writers.join()
-    assert writers.freed == store.groups
-    assert writers.answers == dict.fromkeys("1234", True)
+    assert writers.written == [*"1234"]
 
 
-def test_a_job_that_is_written_does_not_wait_for_those_behind_it(store, writers):
-    writers.start("1")
-    store.await_begin()
-    writers.start_waiting("2")
-    store.end()
-    store.await_begin()
-    writers._threads[0].join(PATIENCE_SECONDS)
-    assert writers.answers == {"1": True}
-    store.end()
-    writers.join()
+def test_what_threads_bring_that_only_wait_to_run_is_written_with_the_first(store):
+    ready = [["2", "3"], [], ["5"], []]
+
+    def run_others() -> None:
+        for job_id in ready.pop(0):
+            writes.put(ended(job_id))
+
+    writes = SuccessWrites(
+        store.succeed_all, lambda ended: None, lambda ended: None, give_way=run_others
+    )
+    for _ in range(3):
+        store.end()
+
+    writes.put(ended("1"))
+    writes.put(ended("4"))
+
+    assert store.groups == [["1", "2", "3"], ["4", "5"]]
 
 
 def test_no_group_is_larger_than_a_database_takes_well(store, writers):
     writers.start("first")
     store.await_begin()
-    writers.start_waiting(*(str(number) for number in range(40)))
+    for number in range(40):
+        writers.put(str(number))
     for _ in range(3):
         store.end()
     writers.join()
     assert [len(each) for each in store.groups] == [1, 32, 8]
-    assert set(writers.answers.values()) == {True}
+    assert len(writers.written) == 41
 
 
 @pytest.mark.parametrize(
-    "answer", [False, JobStoreUnavailable("away"), InvalidJobField("result", "contains NaN")]
+    "answer",
+    [
+        False,
+        JobStoreUnavailable("away"),
+        InvalidJobField("result", "contains NaN"),
+        ZeroDivisionError(),
+    ],
 )
-def test_a_group_that_was_not_written_leaves_each_to_its_own_thread(store, writers, answer):
+def test_a_group_that_was_not_written_is_given_back_and_holds_up_none(store, writers, answer):
     writers.start("1")
     store.await_begin()
-    writers.start_waiting("2", "3")
+    for job_id in "23":
+        writers.put(job_id)
     store.end()
     store.await_begin()
     store.end(answer)
     writers.join()
-    assert writers.answers == {"1": True, "2": False, "3": False}
-    assert writers.freed == [["1"]]
-
-
-def test_an_error_nobody_expects_reaches_one_thread_and_holds_up_none(store, writers):
-    writers.start("1")
-    store.await_begin()
-    writers.start_waiting("2", "3")
-    store.end(ZeroDivisionError())
-    store.await_begin()
-    store.end()
-    writers.join()
-    assert isinstance(writers.answers["1"], ZeroDivisionError)
-    assert (writers.answers["2"], writers.answers["3"]) == (True, True)
+    assert (writers.written, writers.refused) == (["1"], ["2", "3"])
     writers.start("4")
     store.end()
     writers.join()
-    assert writers.answers["4"] is True
+    assert writers.written == ["1", "4"]
 
 
-def test_a_long_result_makes_nobody_wait(store, writers):
-    writers.start("1", '"' + "x" * 20_000 + '"')
-    writers.join()
-    assert writers.answers == {"1": False}
-    assert store.groups == []
+def test_a_listener_that_fails_holds_up_none(store):
+    told = []
+
+    def fail(ended):
+        told.append(ended.job.claim.job_id)
+        raise ZeroDivisionError
+
+    writes = SuccessWrites(store.succeed_all, fail, fail)
+    for job_id, answer in (("1", True), ("2", False), ("3", True)):
+        store.end(answer)
+        writes.put(ended(job_id))
+    assert told == ["1", "2", "3"]
+
+
+def test_a_long_result_makes_nobody_wait():
+    assert SuccessWrites.takes(Succeed(None))
+    assert SuccessWrites.takes(Succeed("1"))
+    assert not SuccessWrites.takes(Succeed('"' + "x" * 20_000 + '"'))
+
+
+def test_what_is_waiting_to_be_written_never_shows_its_result():
+    owned = OwnedJob(Claim("1", 1), "sample", ScriptedExecutor(), 0.0)
+    assert "secret" not in repr(Ended(ended("1").job, owned, Succeed('"secret"')))
 
 
 def test_many_threads_each_have_their_success_written_once():
@@ -182,4 +202,4 @@ def test_many_threads_each_have_their_success_written_once():
         writers.start(str(number))
     writers.join()
     assert sorted(store.written) == sorted(map(str, range(200)))
-    assert set(writers.answers.values()) == {True}
+    assert writers.written == store.written

@@ -7,6 +7,7 @@ import pytest
 from mlflow.environment_variables import _MLFLOW_SERVER_BOOT_ID
 from mlflow.server.jobs import wiring
 from mlflow.server.jobs.clock import Clock
+from mlflow.server.jobs.discovery import lazy
 from mlflow.server.jobs.wakeups.base import Hint
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from tests.server.jobs.fakes import PATIENCE_SECONDS, succeeded
@@ -38,7 +39,7 @@ def no_sockets(monkeypatch):
 
 
 @pytest.fixture
-def start(build_parts, executor):
+def start(build_parts):
     running = []
 
     def start(replica_id: str, **settings):
@@ -51,9 +52,7 @@ def start(build_parts, executor):
         return parts
 
     yield start
-    executor.stop_executor()
     for parts, loops in running:
-        assert parts.owned.wait_until_empty(PATIENCE_SECONDS)
         parts.wakeups.stop()
         for loop in loops:
             loop.stop()
@@ -140,8 +139,8 @@ def test_the_next_batch_is_discovered_at_once_though_another_replica_ran_the_las
 
     begin = []
     monkeypatch.setattr(wiring, "server_tasks", lambda *given: begin.append(given[2]) or [])
-    monkeypatch.setattr(wiring, "_get_tracking_store", lambda: None)
-    monkeypatch.setattr(wiring, "OnlineScoringDiscovery", Discovery)
+    monkeypatch.setattr(lazy, "_get_tracking_store", lambda: None)
+    monkeypatch.setattr(lazy, "OnlineScoringDiscovery", Discovery)
     monkeypatch.setattr(wiring, "_SCORING_JOBS", frozenset({"sample_add"}))
     leader = start("a", poll_interval=NEVER_SECONDS)
     leader.claimer.drain()

@@ -87,12 +87,13 @@ def ended(store, executor):
         Surroundings("sqlite:///tracking", None, False, 3600.0, RetryPolicy(3, 1.0, 2.0)),
         lambda name: JobFunctionMetadata(name, "unusable_jobs.end", 20),
         lambda job, written: all_ended.release(),
+        store.succeed_all,
     )
     batch = store.claim_batch(
         "a", [None], {"unusable": len(submitted)}, LEASE_SECONDS, lambda *facts: None
     )
     for job in batch.claimed:
-        lifecycle.start(job, Clock().monotonic() + LEASE_SECONDS)
+        lifecycle.start([job], Clock().monotonic() + LEASE_SECONDS)
     for _ in submitted:
         assert all_ended.acquire(timeout=PATIENCE_SECONDS)
     return {how: store.get_job(job_id) for how, job_id in submitted.items()}

@@ -1,5 +1,6 @@
 """A runner that does not say in time that it is awake is killed, stopped or not."""
 
+import math
 import os
 import signal
 import struct
@@ -8,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -138,6 +140,63 @@ def test_a_watchdog_that_is_not_needed_any_more_kills_nobody():
         """
     ) as process:
         assert process.wait(PATIENCE_SECONDS) == 0, process.stderr.read()
+
+
+@pytest.fixture
+def resting():
+    """A watchdog that may be ended as soon as nothing is expected."""
+    mark = f"_TEST_WATCHDOG={uuid.uuid4().hex}"
+    dog = watchdog.Watchdog(mark, rest_seconds=0.0)
+    yield dog, mark
+    dog.stop()
+
+
+def test_a_process_without_work_has_no_watchdog_until_it_has_some_again(resting):
+    dog, _ = resting
+    dog.expect_sign_by(watchdog._now() + 600)
+    first = dog.pid
+    dog.expect_sign_by(math.inf)
+    dog.expect_sign_by(math.inf)
+    assert dog.pid is None
+    dog.expect_sign_by(watchdog._now() + 600)
+    assert dog.pid not in (None, first)
+
+
+def test_a_watchdog_stays_while_something_is_expected(resting):
+    dog, _ = resting
+    instant = watchdog._now() + 600
+    for _ in range(3):
+        dog.expect_sign_by(instant)
+    assert dog.pid is not None
+
+
+def test_a_watchdog_rests_only_when_nothing_was_expected_for_a_while():
+    dog = watchdog.Watchdog(rest_seconds=600.0)
+    try:
+        dog.expect_sign_by(watchdog._now() + 600)
+        for _ in range(3):
+            dog.expect_sign_by(math.inf)
+        assert dog.pid is not None
+    finally:
+        dog.stop()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks into /proc")
+def test_a_watchdog_stays_while_something_of_a_job_would_not_die(resting):
+    dog, mark = resting
+    name, _, value = mark.partition("=")
+    left = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE, env={name: value}
+    )
+    try:
+        dog.expect_sign_by(watchdog._now() + 600)
+        for _ in range(3):
+            dog.expect_sign_by(math.inf)
+        assert dog.pid is not None
+    finally:
+        left.communicate()
+    dog.expect_sign_by(math.inf)
+    assert dog.pid is None
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into /proc")

@@ -6,8 +6,10 @@ import pytest
 
 from mlflow.server.jobs import wiring
 from mlflow.server.jobs.clock import Clock
+from mlflow.server.jobs.discovery import lazy
 from mlflow.server.jobs.remote.online_grants import OnlineGrants
 from mlflow.server.jobs.wakeups.base import Hint
+from mlflow.store.jobs.errors import JobStoreUnavailable
 from tests.server.jobs.fakes import PATIENCE_SECONDS, failed, pass_lease, succeeded
 
 
@@ -68,6 +70,24 @@ def test_a_retry_is_started_when_it_is_due_and_not_at_the_next_poll(start, make_
     assert executor.await_submissions(2)
 
 
+@pytest.mark.parametrize(
+    ("loop", "verb", "seconds"),
+    [("claiming", "claim_batch", 5.0), ("canceling", "not_running", 1.0)],
+)
+def test_a_database_that_was_away_for_long_is_soon_found_to_be_back(
+    build_parts, clock, make_pending, job_store, executor, monkeypatch, loop, verb, seconds
+):
+    def refuse(*_, **__):
+        raise JobStoreUnavailable("away")
+
+    parts = build_parts(clock)
+    make_pending("sample_add")
+    parts.claimer.beat()
+    assert executor.has_submitted.wait(PATIENCE_SECONDS)
+    monkeypatch.setattr(job_store, verb, refuse)
+    assert 0 < max(getattr(parts, loop).beat_once() for _ in range(20)) <= seconds
+
+
 def test_a_runner_without_a_scheduler_never_leads(build_parts, clock):
     parts = build_parts(clock, scheduler_enabled=False)
     assert parts.leading == []
@@ -79,7 +99,7 @@ def test_what_discovery_creates_is_claimed_without_waiting_for_a_poll(
 ):
     discover = []
     monkeypatch.setattr(wiring, "server_tasks", lambda *given: discover.append(given[2]) or [])
-    monkeypatch.setattr(wiring, "_get_tracking_store", lambda: None)
+    monkeypatch.setattr(lazy, "_get_tracking_store", lambda: None)
     finds = []
 
     def make_discovery(*_, on_created, **__):
@@ -87,7 +107,7 @@ def test_what_discovery_creates_is_claimed_without_waiting_for_a_poll(
         discovery.run = lambda _: [on_created(*found) for found in finds]
         return discovery
 
-    monkeypatch.setattr(wiring, "OnlineScoringDiscovery", make_discovery)
+    monkeypatch.setattr(lazy, "OnlineScoringDiscovery", make_discovery)
     parts = build_parts(clock)
     woken = watch_wakes(parts, monkeypatch)
     discover[0](term)
@@ -102,13 +122,13 @@ def test_discovery_grants_its_jobs_what_a_remote_backend_needs(
 ):
     discover, built = [], []
     monkeypatch.setattr(wiring, "server_tasks", lambda *given: discover.append(given[2]) or [])
-    monkeypatch.setattr(wiring, "_get_tracking_store", lambda: None)
+    monkeypatch.setattr(lazy, "_get_tracking_store", lambda: None)
 
     def make_discovery(*given, **_):
         built.extend(given)
         return Mock(spec=["run"])
 
-    monkeypatch.setattr(wiring, "OnlineScoringDiscovery", make_discovery)
+    monkeypatch.setattr(lazy, "OnlineScoringDiscovery", make_discovery)
     build_parts(clock)
     discover[0](term)
     assert [type(part) for part in built].count(OnlineGrants) == 1

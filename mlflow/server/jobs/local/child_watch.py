@@ -11,6 +11,7 @@ program that must have no threads.
 """
 
 import fcntl
+import functools
 import os
 import runpy
 import select
@@ -21,11 +22,7 @@ import threading
 
 def main(how: str, read_end: str, module: str, *arguments: str) -> None:
     (watch if how == "thread" else watch_by_kernel)(int(read_end))
-    # As `python -m` would: the directory of this file is no place to import from.
-    if getattr(sys.flags, "safe_path", False):
-        sys.path.pop(0)
-    else:
-        sys.path[0] = os.getcwd()
+    import_as_a_module_would()
     sys.argv = [module, *arguments]
     if module.endswith(".py"):
         runpy.run_path(module, run_name="__main__")
@@ -33,10 +30,22 @@ def main(how: str, read_end: str, module: str, *arguments: str) -> None:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def watch(read_end: int) -> None:
-    """Kill this process group as soon as the other end of the pipe is closed."""
+def import_as_a_module_would() -> None:
+    """Have what `python -m` has to import from: the directory of a file that is run is no place."""
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = os.getcwd()
+
+
+def watch(read_end: int, kernel_does: bool = False) -> None:
+    """Kill this process group as soon as the other end of the pipe is closed.
+
+    Args:
+        read_end: This end.
+        kernel_does: Whether the kernel is known to do so alone; see `kernel_kills`.
+    """
     watch_by_kernel(read_end)
-    # Not every kernel does as it was asked.
+    if kernel_does:
+        return
     threading.Thread(
         target=_end_with_writer, args=(read_end,), name="mlflow-job-lifeline", daemon=True
     ).start()
@@ -57,6 +66,35 @@ def watch_by_kernel(read_end: int) -> None:
     look.register(read_end)
     if look.poll(0):
         _end_with_writer(read_end)
+
+
+@functools.cache
+def kernel_kills() -> bool:
+    """Whether this kernel does as `watch_by_kernel` asks, which not every one does.
+
+    It is tried on a child, the first time. This process must have no threads then.
+    """
+    watched, lifeline = os.pipe()
+    armed, arm = os.pipe()
+    survived, survive = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            os.setpgid(0, 0)
+            os.close(lifeline)
+            os.close(survive)
+            watch_by_kernel(watched)
+            os.write(arm, b"a")
+            os.read(survived, 1)
+        finally:
+            os._exit(0)
+    for fd in (watched, arm, survived):
+        os.close(fd)
+    os.read(armed, 1)
+    os.close(armed)
+    # The signal is on its way when this returns, so the child cannot see what is closed next.
+    os.close(lifeline)
+    os.close(survive)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 
 def _end_with_writer(read_end: int) -> None:

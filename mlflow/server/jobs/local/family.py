@@ -20,8 +20,11 @@ import uuid
 MARK_ENV_VAR = "_MLFLOW_SERVER_JOB_FAMILY"
 
 _RUNNER = uuid.uuid4().hex
+_PROC = "/proc"
 _PATIENCE_SECONDS = 5.0
 _LOOK_SECONDS = 0.005
+# Among what follows a program's name in /proc/PID/stat: fields 3, 23, 50 and 51 of proc(5).
+_STATE, _MEMORY, _ENVIRONMENT_STARTS, _ENVIRONMENT_ENDS = 0, 20, 47, 48
 
 
 class Family:
@@ -30,9 +33,14 @@ class Family:
     Those of a helper of the runner, which does no job's work, are a family of none.
     """
 
-    def __init__(self, of_helper: bool = False) -> None:
+    def __init__(self, of_helper: bool = False, value: str | None = None) -> None:
+        """
+        Args:
+            of_helper: Whether it is that of a helper.
+            value: The mark that its processes wear already.
+        """
         runner = "0" * len(_RUNNER) if of_helper else _RUNNER
-        self.value = f"{runner}.{uuid.uuid4().hex}"
+        self.value = value or f"{runner}.{uuid.uuid4().hex}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -76,22 +84,42 @@ def end_marked(mark: str, patience_seconds: float = _PATIENCE_SECONDS) -> bool:
 
 
 def marked(mark: str) -> list[int]:
-    """The process ids of all that wear a mark, without this process."""
+    """The process ids of all that wear a mark or do not tell yet, without this process."""
     try:
-        names = os.listdir("/proc")
+        names = os.listdir(_PROC)
     except OSError:
         return []
     pids = [int(name) for name in names if name.isdigit()]
-    return [pid for pid in pids if pid != os.getpid() and _wears(pid, mark)]
+    return [pid for pid in pids if pid != os.getpid() and _wears(pid, mark) is not False]
 
 
-def _wears(pid: int, mark: str) -> bool:
-    # That of another user's process cannot be read; that of one which has ended is empty.
+def _wears(pid: int, mark: str) -> bool | None:
+    """Whether a process wears a mark; None while it does not tell."""
+    # That of another user's process cannot be read.
     try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as environ:
-            return b"\0" + mark.encode() in b"\0" + environ.readall()
+        with open(f"{_PROC}/{pid}/environ", "rb", buffering=0) as environ:
+            environment = environ.readall()
     except OSError:
         return False
+    if not environment and _starts_a_program(pid):
+        return None
+    return b"\0" + mark.encode() in b"\0" + environment
+
+
+def _starts_a_program(pid: int) -> bool:
+    """Whether an empty environment may be one that is not there yet.
+
+    It stays empty where the process has ended, is the kernel's own and has no memory, or was
+    started with nothing in it.
+    """
+    try:
+        with open(f"{_PROC}/{pid}/stat", "rb", buffering=0) as stat:
+            fields = stat.readall().rpartition(b")")[2].split()
+    except OSError:
+        return False
+    has_memory = fields[_STATE] not in (b"Z", b"X") and fields[_MEMORY] != b"0"
+    starts, ends = fields[_ENVIRONMENT_STARTS], fields[_ENVIRONMENT_ENDS]
+    return has_memory and (starts != ends or ends == b"0")
 
 
 def _kill(pid: int, mark: str) -> None:

@@ -1,9 +1,10 @@
 """The warm parent of job processes: imports once, then forks a child for each job.
 
-**What it holds.** MLflow, the modules of all job functions, and two descriptors besides the
-standard ones: the control socket to its runner and the lifeline of `child_watch`. Its modules lie
-where the collector does not touch them, so that children share their memory, and in spare time it
-moves them to where a fork is cheap (`huge_pages`).
+**What it holds.** MLflow, the modules of all job functions, the driver of the store's database,
+which has connected to nothing, and two descriptors besides the standard ones: the control socket to
+its runner and the lifeline of `child_watch`. Its modules lie where the collector does not touch
+them, so that children share their memory, and in spare time it moves them to where a fork is cheap
+(`huge_pages`).
 
 **What it must not hold**, since every child would inherit it: threads (a lock held by one stays
 locked in a child for ever), open files, sockets and database connections (two processes would
@@ -18,7 +19,8 @@ interpreter. What a module wrote to the environment is written again in the chil
 operator's that reads what was withheld from here, or that starts a thread or opens something when
 it is imported, is found out in a throw-away process first and left to the children.
 
-**Who is whose parent.** The runner starts the server; the server is the parent of every job it
+**Who is whose parent.** The runner starts the server, the first one by being of one import with it
+(`warm_start`); the server is the parent of every job it
 forked, each one the leader of a session and a group of its own before the runner learns its
 number. The runner watches, times and kills them by that number, and only then asks the server to
 reap: until it is asked, nobody else can have the number.
@@ -62,31 +64,86 @@ _JOB_DESCRIPTORS = 3
 # How long nobody must have asked for anything.
 _SPARE_MS = 20
 _HARMLESS_FILES = ("/dev/null", "/dev/random", "/dev/urandom")
+# Looks among all variables for those of its own, which are compared by name (`job_environment`).
+_LOOKS_FOR_ITS_OWN = "tqdm.std"
 _KIB_PER_PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def main(control_fd: str) -> None:
-    own = _descriptors().keys()
+    own = descriptors().keys()
     control = socket.socket(fileno=int(control_fd))
     withheld = json.loads(control.recv(_MAX_MESSAGE_BYTES))["withheld"]
-    with watched_environment() as seen:
+    try:
+        warm = warm_up(withheld, own)
+    except Unfit as reason:
+        _send(control, {"unfit": str(reason)})
+        return
+    _send(control, warm.told)
+    serve(control, warm, own)
+
+
+class Unfit(Exception):
+    """This process cannot be forked for jobs, and why."""
+
+
+@dataclass(frozen=True)
+class Warm:
+    """A process that has imported everything.
+
+    Attributes:
+        told: What its runner has to know of it.
+        written: What modules wrote to the environment while they were imported.
+        child: The module `fork_child`.
+        spare_time: What is done a little at a time while there is nothing else to do.
+    """
+
+    told: dict
+    written: dict[str, str | None]
+    child: ModuleType
+    spare_time: Iterator[None]
+
+
+def warm_up(withheld: Collection[str], own: Collection[int], besides: Collection[str] = ()) -> Warm:
+    """Import all that jobs need, once in the life of a process.
+
+    Args:
+        withheld: The variables of the runner that this process does not have.
+        own: The descriptors that it may have.
+        besides: Modules to import although no job needs them.
+
+    Raises:
+        Unfit: It must not be forked.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module(_LOOKS_FOR_ITS_OWN)
+    with watched_environment() as seen, _uncollected():
         modules = _import_all(withheld, own)
         child = importlib.import_module("mlflow.server.jobs.local.fork_child")
         child.prepare()
         huge_pages = importlib.import_module("mlflow.server.jobs.local.huge_pages")
+        for name in besides:
+            importlib.import_module(name)
     if reason := unfitness(seen, own):
-        _send(control, {"unfit": reason})
-        return
+        raise Unfit(reason)
     gc.collect()
     gc.freeze()
-    ready = {"reads": seen.reads, "files": _files(modules), "kib": _resident_kib()}
-    _send(control, ready)
-    written = seen.written()
+    told = {"reads": seen.reads, "files": _files(modules), "kib": _resident_kib()}
+    return Warm(told, seen.written(), child, huge_pages.collapse_step_by_step())
+
+
+def serve(control: socket.socket, warm: Warm, own: Collection[int]) -> None:
+    """Fork and reap as the runner asks, until it asks no more.
+
+    Args:
+        control: To the runner.
+        warm: This process.
+        own: Its descriptors, none of which a job may have.
+    """
 
     def run_child(letter: int, lifeline: int, stderr: int, started: int) -> None:
-        child.run(letter, lifeline, stderr, started, own, written)
+        warm.child.run(letter, lifeline, stderr, started, own, warm.written)
 
-    _serve(control, run_child, huge_pages.collapse_step_by_step())
+    _serve(control, run_child, warm.spare_time)
 
 
 @dataclass
@@ -154,18 +211,30 @@ def unfitness(seen: SeenEnvironment, own: Collection[int]) -> str | None:
     threads = [Path(f"/proc/self/task/{task}/comm") for task in os.listdir("/proc/self/task")]
     if len(threads) > 1:
         return f"it has threads: {', '.join(name.read_text().strip() for name in threads)}"
-    others = _descriptors().items()
+    others = descriptors().items()
     opened = [name for fd, name in others if fd not in own and name not in _HARMLESS_FILES]
     return f"it has open files: {', '.join(opened)}" if opened else None
 
 
-def _descriptors() -> dict[int, str]:
+def descriptors() -> dict[int, str]:
+    """What is open in this process, by number."""
     found = {}
     for fd in map(int, os.listdir("/proc/self/fd")):
         # The one that lists them is gone.
         with contextlib.suppress(FileNotFoundError):
             found[fd] = os.readlink(f"/proc/self/fd/{fd}")
     return found
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    # Almost all that imports make stays, and to look through it again and again takes a sixth of
+    # their time.
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _import_all(withheld: Collection[str], own: Collection[int]) -> list[ModuleType]:

@@ -7,6 +7,7 @@ happens to a server, the answer is that there is no child, and the job starts af
 import contextlib
 import json
 import logging
+import math
 import os
 import select
 import socket
@@ -17,10 +18,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mlflow.server.jobs.backoff import delay_seconds
+from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.local.family import Family
 from mlflow.server.jobs.local.job_environment import fork_server_environment, unlike_when_imported
 from mlflow.server.jobs.local.process_group import ProcessGroup, describe_exit
 from mlflow.server.jobs.local.stderr_tail import StderrTail
+from mlflow.server.jobs.local.twin import Twin, adopted
 
 _logger = logging.getLogger(__name__)
 
@@ -31,19 +35,29 @@ _WARM_SECONDS = 60.0
 _ANSWER_SECONDS = 10.0
 _MAX_MESSAGE_BYTES = 1024 * 1024
 _GROWTH = 1.5
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
 
 
 class ForkServerLost(Exception):
     """A fork server is gone, or does not answer as it should."""
 
 
-class Forking:
-    """Forks jobs from a warm server, as long as there is one."""
+class ForkServerUnfit(ForkServerLost):
+    """A fork server must not be forked, and neither must another one that imports the same."""
 
-    def __init__(self) -> None:
+
+class Forking:
+    """Forks jobs from a warm server, and has a lost one followed by another."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
         self._server: ForkServer | None = None
         self._base = dict(os.environ)
         self._is_stopped = False
+        # How many servers in a row were lost, the last that forked included; when to try the next.
+        self._failures = 0
+        self._next_start = math.inf
         self._reported: set[str] = set()
         self._lock = threading.Lock()
 
@@ -61,10 +75,12 @@ class Forking:
         return True
 
     def start(self) -> None:
-        """Start a server; does not wait until it is warm."""
+        """Start a server, unless this process was born with one; does not wait until it is warm."""
         with self._lock:
-            if not self._is_stopped:
-                self._server = self._started()
+            if twin := adopted():
+                self._server = ForkServer.of(twin)
+            else:
+                self._start()
 
     def wait_until_warm(self, timeout: float | None) -> None:
         """Wait for a server that is about to be there; a fresh interpreter would take as long.
@@ -107,29 +123,50 @@ class Forking:
 
     def _up_to_date(self) -> "ForkServer | None":
         with self._lock:
+            outdated = self._server if self._server and self._server.is_outdated else None
+            if outdated:
+                self._start()
+            else:
+                self._start_if_due()
             server = self._server
-            if server is None or not server.is_outdated:
-                return server
-            self._server = self._started()
-        _logger.info("The job fork server is replaced: it has grown, or job code has changed")
-        server.retire()
-        return self._server
+        if outdated:
+            _logger.info("The job fork server is replaced: it has grown, or job code has changed")
+            outdated.retire()
+        return server
 
     def _replace(self, server: "ForkServer", error: ForkServerLost) -> None:
         with self._lock:
             if self._server is not server:
                 return
-            # One that never did anything would be followed by others like it.
-            self._server = self._started() if server.has_forked else None
+            self._server = None
+            if not isinstance(error, ForkServerUnfit):
+                self._failures = 1 if server.has_forked else self._failures + 1
+                self._next_start = self._clock.monotonic() + self._pause_seconds()
+                self._start_if_due()
             rest = "another one is started" if self._server else "jobs are started afresh"
         _logger.warning("The job fork server is lost; %s: %s", rest, error)
 
-    def _started(self) -> "ForkServer | None":
+    def _pause_seconds(self) -> float:
+        # The first one may have died by chance. One that dies of what it imports, or of what the
+        # host lacks, is not to cost each job a start.
+        if self._failures < 2:
+            return 0.0
+        return delay_seconds(self._failures - 2, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+
+    def _start_if_due(self) -> None:
+        if self._clock.monotonic() >= self._next_start:
+            self._start()
+
+    def _start(self) -> None:
+        self._server, self._next_start = None, math.inf
+        if self._is_stopped:
+            return
         try:
-            return ForkServer(self._base)
+            self._server = ForkServer.start(self._base)
         except OSError as error:
+            self._failures += 1
+            self._next_start = self._clock.monotonic() + self._pause_seconds()
             _logger.warning("Jobs are started afresh: no job fork server can start: %s", error)
-            return None
 
     def _report(self, message: str) -> None:
         if message not in self._reported:
@@ -140,34 +177,27 @@ class Forking:
 class ForkServer:
     """One server process. Every failure of it is final."""
 
-    def __init__(self, base: Mapping[str, str]) -> None:
-        """Start it.
-
-        Args:
-            base: The runner's environment, of which the server sees what is no secret.
-
-        Raises:
-            OSError: The interpreter cannot be started.
+    def __init__(
+        self,
+        group: ProcessGroup,
+        control: socket.socket,
+        env: Mapping[str, str],
+        told: dict[str, Any] | None = None,
+    ) -> None:
         """
-        self._env = fork_server_environment(base)
-        withheld = [*(base.keys() - self._env.keys())]
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, contextlib.ExitStack() as unstarted:
-            unstarted.callback(self._control.close)
-            self._control.settimeout(_ANSWER_SECONDS)
-            self._control.send(json.dumps({"withheld": withheld}).encode())
-            self._group = ProcessGroup.start(
-                _FORK_SERVER,
-                [str(theirs.fileno())],
-                env=self._env,
-                pass_fds=[theirs.fileno()],
-                watch="kernel",
-                family=Family(of_helper=True),
-            )
-            unstarted.pop_all()
+        Args:
+            group: Its process.
+            control: Where it is asked.
+            env: Its environment.
+            told: What it told of itself; None if it still has to, because it is not warm yet.
+        """
+        self._group = group
+        self._control = control
+        self._control.settimeout(_ANSWER_SECONDS)
+        self._env = env
         self._stderr = StderrTail(self._group.stderr, prefix="[job fork server] ")
         self._warm_by = time.monotonic() + _WARM_SECONDS
-        self._ready: dict[str, Any] | None = None
+        self._ready = told
         self._kib = 0
         self._children = 0
         self._is_retired = False
@@ -175,6 +205,38 @@ class ForkServer:
         self.has_forked = False
         # Held for one question and its answer.
         self._lock = threading.Lock()
+
+    @classmethod
+    def start(cls, base: Mapping[str, str]) -> "ForkServer":
+        """Start one by itself.
+
+        Args:
+            base: The runner's environment, of which the server sees what is no secret.
+
+        Raises:
+            OSError: The interpreter cannot be started.
+        """
+        env = fork_server_environment(base)
+        withheld = [*(base.keys() - env.keys())]
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, contextlib.ExitStack() as unstarted:
+            unstarted.callback(control.close)
+            control.send(json.dumps({"withheld": withheld}).encode())
+            group = ProcessGroup.start(
+                _FORK_SERVER,
+                [str(theirs.fileno())],
+                env=env,
+                pass_fds=[theirs.fileno()],
+                watch="kernel",
+                family=Family(of_helper=True),
+            )
+            unstarted.pop_all()
+        return cls(group, control, env)
+
+    @classmethod
+    def of(cls, twin: Twin) -> "ForkServer":
+        """The one that this process was born with, which is warm."""
+        return cls(twin.group, twin.control, twin.env, twin.told)
 
     @property
     def pid(self) -> int:
@@ -220,7 +282,7 @@ class ForkServer:
                 answer = self._answer()
                 if "unfit" in answer:
                     self._close()
-                    raise ForkServerLost(answer["unfit"])
+                    raise ForkServerUnfit(answer["unfit"])
                 self._ready = answer
 
     def unlike(self, env: Mapping[str, str]) -> list[str]:

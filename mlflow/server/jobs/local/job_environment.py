@@ -31,13 +31,15 @@ _SECRET = re.compile(
 )
 _URI = re.compile(r"\w://")
 _PUBLIC_URI = re.compile(r"https?://[^@?]*")
+_KIND_OF_STORE = re.compile(r"[\w+.-]+://")
 _NO_STORE = "sqlite://"
 # What was derived from these, `fork_child` derives again.
 _MADE_ANEW = (MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY.name,)
-# What the interpreter and the libraries below it read by themselves when they start.
+# What the interpreter and the libraries below it read by themselves when they start, and what tqdm
+# looks for.
 _READ_BELOW = re.compile(
     "LANG|LANGUAGE|LC_.*|LD_LIBRARY_PATH|LD_PRELOAD|GLIBC_TUNABLES|MALLOC_.*|MIMALLOC_.*"
-    "|PYTHON.*|(BLIS|GOTO|KMP|MKL|OMP|OPENBLAS)_.*"
+    "|PYTHON.*|(BLIS|GOTO|KMP|MKL|OMP|OPENBLAS|TQDM)_.*"
 )
 
 
@@ -82,9 +84,10 @@ def base_environment(base: Mapping[str, str]) -> dict[str, str]:
 def fork_server_environment(base: Mapping[str, str]) -> dict[str, str]:
     """What the fork server may see of the runner's environment: nothing that may be a secret."""
     env = {name: value for name, value in base.items() if not _may_be_secret(name, value)}
-    if base.get(BACKEND_STORE_URI_ENV_VAR):
-        # Modules look whether it is set.
-        env[BACKEND_STORE_URI_ENV_VAR] = _NO_STORE
+    if store := base.get(BACKEND_STORE_URI_ENV_VAR):
+        # Modules look whether it is set, and `fork_child` which driver it needs.
+        kind = _KIND_OF_STORE.match(store)
+        env[BACKEND_STORE_URI_ENV_VAR] = kind[0] if kind else _NO_STORE
     # A thread that Arrow's allocator would have besides.
     env["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
     return env
@@ -107,7 +110,7 @@ def unlike_when_imported(
         for name, value in seen.items()
         if env.get(name) != value
         and name not in _MADE_ANEW
-        and not (value == _NO_STORE and env.get(name))
+        and not (name == BACKEND_STORE_URI_ENV_VAR and value and env.get(name))
     )
 
 

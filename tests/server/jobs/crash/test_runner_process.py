@@ -1,5 +1,6 @@
 """Real runner processes on one database: killed, paused, drained, and left by their server."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,10 +12,13 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from tests.pauses import pause_between_writes
+from tests.proxies import Proxy
+from tests.store.jobs.real_databases import fresh_database
 
 PATIENCE_SECONDS = 90
 LOOK_SECONDS = 0.02
@@ -27,13 +31,15 @@ def start_runner(database_uri, tmp_path):
     """Start a runner whose leases are short; answers once it has started."""
     processes = []
 
-    def start(server_pid: int | None = None, grace_seconds: float = 30.0) -> subprocess.Popen:
+    def start(
+        server_pid: int | None = None, grace_seconds: float = 30.0, uri: str = database_uri
+    ) -> subprocess.Popen:
         log = tmp_path / f"runner-{len(processes)}.log"
         env = {
             **os.environ,
             "PYTHONPATH": str(Path(__file__).parent),
-            "_MLFLOW_SERVER_FILE_STORE": database_uri,
-            "MLFLOW_BACKEND_STORE_URI": database_uri,
+            "_MLFLOW_SERVER_FILE_STORE": uri,
+            "MLFLOW_BACKEND_STORE_URI": uri,
             "_MLFLOW_SERVER_ARTIFACT_ROOT": str(tmp_path),
             "_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST": "crash_jobs.attempt",
             "_MLFLOW_ALLOWED_JOB_NAME_LIST": "crash_attempt",
@@ -93,6 +99,17 @@ def pidfd_of_attempt(folder: Path, attempt: int) -> int:
     return os.pidfd_open(int(note.read_text()))
 
 
+def children_of(pid: int) -> dict[int, str]:
+    """The process ids of its children, with their commands."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            _, _, stat = (entry / "stat").read_text().rpartition(")")
+            if int(stat.split()[1]) == pid:
+                found[int(entry.name)] = (entry / "cmdline").read_text()
+    return found
+
+
 def has_ended(pidfd: int, patience_seconds: float) -> bool:
     readable = wait([pidfd], patience_seconds)
     os.close(pidfd)
@@ -142,14 +159,22 @@ def test_the_job_of_a_runner_paused_past_its_lease_is_killed_before_another_star
     assert store.get_job(job_id).parsed_result >= 1
 
 
-def test_a_job_of_a_paused_runner_ends_though_nobody_wakes_the_runner(
+def test_a_job_ends_in_time_though_it_and_all_that_could_end_it_are_stopped(
     start_runner, submit, database_uri
 ):
     _, folder = submit("job")
-    paused = start_runner()
+    runner = start_runner()
     first = pidfd_of_attempt(folder, 0)
-    pause_between_writes(paused.pid, database_uri)
+    pause_between_writes(runner.pid, database_uri)
+    helpers = children_of(runner.pid)
+    assert [pid for pid, command in helpers.items() if "watchdog.py" in command]
+    stopped = [*helpers, int((folder / "pid-0").read_text())]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
     assert has_ended(first, PATIENCE_SECONDS)
+    for pid in helpers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_a_stopping_runner_gives_its_jobs_their_grace_and_hands_the_rest_to_recovery(
@@ -172,6 +197,24 @@ def test_a_stopping_runner_gives_its_jobs_their_grace_and_hands_the_rest_to_reco
     [handed_over] = store.recovery_candidates()
     assert (handed_over.job_id, handed_over.crashed_at) == (slow_id, None)
     assert store.acquire_scheduler_lease("mlflow-job-scheduler", "next", 1.0)
+
+
+def test_a_second_signal_ends_a_runner_whose_database_neither_answers_nor_hangs_up(
+    start_runner, tmp_path
+):
+    with fresh_database("postgresql", tmp_path) as uri:
+        direct = sqlalchemy.make_url(uri)
+        with contextlib.closing(Proxy(direct.host, direct.port)) as proxy:
+            through = direct.set(host="127.0.0.1", port=proxy.port)
+            runner = start_runner(
+                grace_seconds=3600.0, uri=through.render_as_string(hide_password=False)
+            )
+            proxy.hang()
+            runner.terminate()
+            with pytest.raises(subprocess.TimeoutExpired):
+                runner.wait(0.5)
+            runner.terminate()
+            assert runner.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_runner_does_not_outlive_its_server(start_runner):

@@ -1,5 +1,6 @@
 """Job functions that tell what a forked job process is like."""
 
+import gc
 import os
 import random
 import signal
@@ -7,10 +8,12 @@ import sys
 import threading
 import time
 import uuid
+from types import ModuleType
 
 import numpy as np
 import wanderers
 
+from mlflow.genai.evaluation.harness import _warmup_litellm
 from mlflow.server.jobs.functions import job
 
 FOREVER_SECONDS = 600
@@ -42,6 +45,16 @@ def portrait():
     }
 
 
+@job(name="forked_imports", max_workers=2)
+def imports(driver):
+    """What this process has imported by itself, and whether a driver was there before it.
+
+    The collector does not know what was.
+    """
+    own = {each.__name__ for each in gc.get_objects() if isinstance(each, ModuleType)}
+    return [sorted(own), driver in sys.modules.keys() - own]
+
+
 @job(name="forked_multiply", max_workers=2)
 def multiply():
     """Work for the threads that the mathematical libraries ended before the fork."""
@@ -66,3 +79,16 @@ def wait(path):
 def wander(announcement):
     """Leaves descendants in other sessions."""
     wanderers.wander(announcement)
+
+
+@job(name="forked_ask_model", max_workers=2)
+def ask_model():
+    """What a module that calls models saw, as it is imported here."""
+    is_inherited = "litellm" in sys.modules
+    _warmup_litellm()
+    litellm = sys.modules["litellm"]
+    return {
+        "is_inherited": is_inherited,
+        "key": litellm.SEEN["ODD_API_KEY"],
+        "is_asking": litellm.ASKING.is_alive(),
+    }

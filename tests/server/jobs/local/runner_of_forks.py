@@ -10,7 +10,7 @@ import sys
 from mlflow.server.jobs.local.forking import ForkServer
 
 env = json.load(sys.stdin)
-server = ForkServer(os.environ)
+server = ForkServer.start(os.environ)
 server.wait_until_warm(None)
 group = server.fork(env)
 with open(f"{sys.argv[1]}.part", "w") as file:

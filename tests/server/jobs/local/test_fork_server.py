@@ -3,6 +3,7 @@
 Starting a server takes seconds, so most tests share one.
 """
 
+import itertools
 import json
 import logging
 import os
@@ -15,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from mlflow.server.jobs.local import forking, process_group
+from mlflow.server.jobs.local import forking
 from mlflow.server.jobs.local.family import MARK_ENV_VAR
 from mlflow.server.jobs.local.fork_server import watched_environment
 from mlflow.server.jobs.local.forking import Forking, ForkServerLost
 from mlflow.server.jobs.subprocess_protocol import _SubprocessJobResult, write_error_classes
-from tests.processes import is_alive
+from tests.processes import is_alive, memory_holds
+from tests.server.jobs.fakes import FakeClock
 
 pytestmark = pytest.mark.skipif(not Forking.is_possible(), reason="needs Linux")
 
@@ -45,6 +47,25 @@ _ODD = {
     "odd_failure": 'FOUND = os.environ["ODD_API_KEY"]',
 }
 
+# As the real one, which MLflow uses where it is installed.
+_LITELLM = """
+import os, threading
+SEEN = dict(os.environ)
+ASKING = threading.Thread(target=threading.Event().wait, name="asks-the-network", daemon=True)
+ASKING.start()
+"""
+# As the real one, which comes with it.
+_TQDM = {
+    "__init__": "from tqdm.std import tqdm",
+    "auto": "from tqdm.std import tqdm",
+    "std": """
+import os
+OVERRIDES = {name: value for name, value in os.environ.items() if name.startswith("TQDM_")}
+class tqdm:
+    pass
+""",
+}
+
 
 def _surroundings(folder):
     functions = ["forked_jobs.portrait", "plain.run", *(f"{name}.run" for name in _ODD)]
@@ -54,7 +75,7 @@ def _surroundings(folder):
         "PYTEST_CURRENT_TEST": "any",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST": ",".join(functions),
-        "_MLFLOW_SERVER_FILE_STORE": "postgresql://user:hunter2@host/db",
+        "_MLFLOW_SERVER_FILE_STORE": "postgresql+psycopg2://user:hunter2@host/db",
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "jq0dzd7VxCoUxRyTg7yYjD2dXEdkhs7GFpBDN2fkQ8Q=",
         "ODD_API_KEY": "hunter2",
     }
@@ -66,6 +87,10 @@ def surroundings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("odd")
     for name, body in {"plain": "FOUND = 1", **_ODD}.items():
         (folder / f"{name}.py").write_text(_JOB.format(name=name, body=body))
+    (folder / "litellm.py").write_text(_LITELLM)
+    (folder / "tqdm").mkdir()
+    for name, text in _TQDM.items():
+        (folder / "tqdm" / f"{name}.py").write_text(text)
     return _surroundings(folder)
 
 
@@ -99,7 +124,7 @@ def shared(start):
 @pytest.fixture
 def environment(surroundings, tmp_path):
     """Make the environment of one job."""
-    count = iter(range(10_000))
+    count = itertools.count()
 
     def make(function, params=None, **variables):
         folder = tmp_path / str(next(count))
@@ -137,6 +162,30 @@ def run(environment):
     return run
 
 
+@pytest.fixture
+def run_apart(surroundings, tmp_path):
+    """Fork jobs from a runner in which nobody else opens or closes anything; what it has seen."""
+
+    def run_apart(at_once, in_a_row=(), go=tmp_path / "go", is_watched=True):
+        told = {
+            "at_once": at_once,
+            "in_a_row": in_a_row,
+            "go": str(go),
+            "is_watched": is_watched,
+        }
+        runner = subprocess.run(
+            [sys.executable, str(_HERE / "runner_of_many.py")],
+            env=surroundings,
+            input=json.dumps(told),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert runner.returncode == 0
+        return json.loads(runner.stdout)
+
+    return run_apart
+
+
 def _result(env, said=b""):
     path = env["_MLFLOW_SERVER_JOB_RESULT_DUMP_PATH"]
     assert os.path.exists(path), said.decode()
@@ -153,7 +202,7 @@ def test_a_server_has_one_thread_its_two_descriptors_and_no_secret(shared):
     }
     assert sorted(name.partition(":")[0] for name in opened) == ["pipe", "socket"]
     assert b"hunter2" not in Path(f"/proc/{pid}/environ").read_bytes()
-    assert not _memory_holds(pid, b"hunter2")
+    assert not memory_holds(pid, b"hunter2")
 
 
 def test_a_job_is_a_process_of_its_own(shared, run, environment):
@@ -166,7 +215,7 @@ def test_a_job_is_a_process_of_its_own(shared, run, environment):
     assert seen["descriptors"]["2"].startswith("pipe:")
     # The lifeline, and the descriptor that lists the others.
     assert seen["open"] == 5
-    assert seen["threads"] == ["MainThread", "mlflow-job-lifeline"]
+    assert seen["threads"] == ["MainThread"]
     # As in a fresh interpreter: who starts it in the background of a shell has it ignore SIGINT.
     assert seen["signals"] == [str(signal.SIG_DFL), str(signal.getsignal(signal.SIGINT))]
     assert seen["main"] == "mlflow.server.jobs._job_subproc_entry"
@@ -190,7 +239,11 @@ def test_the_environment_of_a_job_is_its_own_and_whole(shared, run, environment)
 
 def test_what_one_job_was_told_is_nowhere_in_the_server_afterwards(shared, run):
     run(shared, "nothing", PROVIDER_KEY="correct-horse-battery-staple")
-    assert not _memory_holds(shared._server.pid, b"correct-horse-battery-staple")
+    assert not memory_holds(shared._server.pid, b"correct-horse-battery-staple")
+
+
+def test_a_job_has_nothing_left_to_import_before_its_first_line(shared, run):
+    assert run(shared, "imports", {"driver": "psycopg2"}) == ([[], True], 0)
 
 
 def test_no_two_jobs_draw_the_same_random_numbers(shared, run):
@@ -209,11 +262,17 @@ def test_a_module_that_must_not_be_shared_is_imported_by_its_own_jobs(shared, ru
     assert [found, imported_here] == [expected, True]
 
 
+def test_what_calls_models_is_imported_by_the_job_that_does(shared, run):
+    seen, _ = run(shared, "ask_model")
+    assert seen == {"is_inherited": False, "key": "hunter2", "is_asking": True}
+
+
 @pytest.mark.parametrize(
     ("variables", "named"),
     [
         ({"PANDAS_COPY_ON_WRITE": "warn"}, "PANDAS_COPY_ON_WRITE"),
         ({"OMP_NUM_THREADS": "1"}, "OMP_NUM_THREADS"),
+        ({"TQDM_DISABLE": "1"}, "TQDM_DISABLE"),
         ({"PYTHONPATH": "elsewhere"}, "PYTHONPATH"),
         ({"_MLFLOW_SERVER_FILE_STORE": ""}, "_MLFLOW_SERVER_FILE_STORE"),
     ],
@@ -234,34 +293,38 @@ def test_an_exit_code_comes_from_the_server(shared, environment):
     group.stderr.close()
 
 
-def test_a_job_that_cannot_be_watched_is_not_left_running(shared, environment, monkeypatch):
-    monkeypatch.setattr(process_group, "_pidfd", lambda pid: None)
-    opened = _opened("self")
-    with pytest.raises(OSError, match="watch"):
-        shared.fork(environment("wait", {"path": "/never"}))
-    assert _children(shared._server.pid) == []
-    assert _opened("self") <= opened
+def test_a_job_that_cannot_be_watched_is_not_left_running(run_apart, environment):
+    env = environment("wait", {"path": "/never"})
+    seen = run_apart(at_once=[env], is_watched=False)
+    assert len(seen["errors"]) == 1
+    assert "watch" in seen["errors"][0]
+    assert seen["at_once"] == 0
+    assert_nothing_is_left(seen)
 
 
-def test_jobs_at_once_and_in_a_row_leave_nothing_behind(shared, environment, tmp_path):
-    server = shared._server.pid
-    before = _opened("self"), _opened(server), _data_kib(server)
+@pytest.mark.parametrize(
+    ("together", "one_by_one"), [(32, 200), pytest.param(256, 10_000, marks=pytest.mark.long)]
+)
+def test_jobs_at_once_and_in_a_row_leave_nothing_behind(
+    run_apart, environment, tmp_path, together, one_by_one
+):
     go = tmp_path / "go"
-    environments = [environment("wait", {"path": str(go)}) for _ in range(32)]
-    groups = [shared.fork(env) for env in environments]
-    assert len(_children(server)) == 32
-    go.touch()
+    at_once = [environment("wait", {"path": str(go)}) for _ in range(together)]
 
-    _end_all(groups)
-    assert {_result(env) for env in environments} == {group.pid for group in groups}
-    for _ in range(200):
-        _end_all([shared.fork(environment("nothing"))])
+    seen = run_apart(at_once, [environment("nothing") for _ in range(one_by_one)], go)
 
-    assert _children(server) == []
-    # What tests before this one have left may be collected meanwhile.
-    assert _opened("self") <= before[0]
-    assert _opened(server) == before[1]
-    assert _data_kib(server) < before[2] + 1024
+    assert seen["at_once"] == together
+    assert {_result(env) for env in at_once} == {*seen["pids"]}
+    assert seen["codes"] == [0] * (together + one_by_one)
+    assert_nothing_is_left(seen)
+    # Python takes memory from the system in pieces of one MiB.
+    assert seen["after"]["server_kib"] <= seen["server_kib_once_used"] + 1024
+
+
+def assert_nothing_is_left(seen):
+    assert seen["after"]["children"] == []
+    assert seen["after"]["runner"] == seen["before"]["runner"]
+    assert seen["after"]["server"] == seen["before"]["server"]
 
 
 def test_descendants_of_a_forked_job_in_other_sessions_are_gone_when_it_has_ended(
@@ -319,6 +382,63 @@ def test_a_server_that_died_is_followed_by_another_and_its_job_goes_on(
     assert group.end() is None
     assert _result(env) == group.pid
     group.stderr.close()
+
+
+@pytest.mark.parametrize("is_warm", [True, False], ids=["warm", "importing"])
+def test_a_server_that_died_before_its_first_job_is_followed_by_another(
+    start, environment, run, caplog, is_warm
+):
+    forks = start()
+    if is_warm:
+        forks.wait_until_warm(None)
+    first = forks._server
+    os.kill(first.pid, signal.SIGKILL)
+    first._group.wait(_PATIENCE_SECONDS)
+
+    # What either finds first; the job starts afresh.
+    forks.wait_until_warm(None)
+    assert forks.fork(environment("nothing")) is None
+
+    forks.wait_until_warm(None)
+    seen, _ = run(forks, "portrait")
+    assert seen["imported_by"] == forks._server.pid != first.pid
+    assert caplog.text.count("another one is started") == 1
+
+
+def test_servers_that_die_again_and_again_are_tried_less_and_less_often(monkeypatch):
+    started = []
+
+    class Stillborn:
+        is_warm = is_outdated = has_forked = False
+
+        @classmethod
+        def start(cls, base):
+            server = cls()
+            started.append(server)
+            if len(started) > 3:
+                raise OSError("no room")
+            return server
+
+        def wait_until_warm(self, timeout):
+            raise ForkServerLost("it was killed")
+
+    monkeypatch.setattr(forking, "ForkServer", Stillborn)
+    clock = FakeClock()
+    forks = Forking(clock)
+    forks.start()
+    counts = []
+    for _ in range(12):
+        # As many jobs as may come.
+        for _ in range(10):
+            forks.wait_until_warm(None)
+        counts.append(len(started))
+        clock.advance(1.0)
+
+    # After pauses of up to 1, 2, 4 s and so on, each shortened by up to a quarter.
+    assert counts[:2] == [2, 3]
+    assert 4 <= counts[-1] <= 6
+    assert forks._server is None
+    forks.stop()
 
 
 def test_a_server_is_replaced_when_job_code_changes_or_it_has_grown(
@@ -380,6 +500,9 @@ def test_a_process_that_cannot_be_forked_safely_says_so_and_forks_nothing(
     forks.wait_until_warm(None)
 
     assert forks.fork(environment("nothing", PYTHONPATH=path)) is None
+    # Another one would be alike.
+    forks.wait_until_warm(None)
+    assert forks._server is None
     assert "it has threads" in caplog.text
     assert caplog.text.count("started afresh") == 1
 
@@ -433,38 +556,6 @@ def _end_all(groups):
         assert group.wait(_PATIENCE_SECONDS)
         assert group.end() == 0
         group.stderr.close()
-
-
-def _opened(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def _children(pid):
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-
-
-def _data_kib(pid):
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1])
-    raise AssertionError("no VmData")
-
-
-def _memory_holds(pid, text):
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb") as memory:
-        for line in maps:
-            addresses, rights, *_ = line.split()
-            if not rights.startswith("rw") or "[v" in line:
-                continue
-            start, end = (int(address, 16) for address in addresses.split("-"))
-            memory.seek(start)
-            try:
-                if text in memory.read(end - start):
-                    return True
-            except OSError:
-                # Reserved, and never touched.
-                continue
-    return False
 
 
 def _wait_until(fact):

@@ -139,7 +139,11 @@ def test_what_is_no_secret_reaches_the_fork_server(name, value):
 
 def test_the_fork_server_knows_that_there_is_a_store_but_not_where():
     name = "_MLFLOW_SERVER_FILE_STORE"
-    assert fork_server_environment({name: "mysql://user:password@host/db"})[name] == "sqlite://"
+    public = {
+        store: fork_server_environment({name: store})[name]
+        for store in ("mysql+pymysql://user:password@host/db", "/a/folder")
+    }
+    assert [*public.values()] == ["mysql+pymysql://", "sqlite://"]
     assert name not in fork_server_environment({})
 
 
@@ -156,7 +160,7 @@ _STORE = "_MLFLOW_SERVER_FILE_STORE"
         ({}, {}, {"LANG": "C"}, ["LANG"]),
         ({}, {"PYTHONPATH": "x"}, {}, ["PYTHONPATH"]),
         ({}, {}, {"LANGCHAIN_API_KEY": "any", "LD_SDK": "any"}, []),
-        ({_STORE: "sqlite://"}, {}, {_STORE: "mysql://host"}, []),
+        ({_STORE: "mysql://"}, {}, {_STORE: "mysql://host"}, []),
         ({_STORE: "sqlite://"}, {}, {}, [_STORE]),
         ({"MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": None}, {}, {}, []),
         (

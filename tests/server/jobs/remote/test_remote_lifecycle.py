@@ -15,7 +15,7 @@ from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
 from mlflow.server.jobs.pace import Pace
 from mlflow.store.jobs.job_tokens import hash_of
 from mlflow.store.jobs.values import ClaimedJob, TokenHolder
-from tests.server.jobs.fakes import FakeClock, failed, succeeded
+from tests.server.jobs.fakes import PATIENCE_SECONDS, FakeClock, failed, succeeded
 
 
 class ObservedClock(FakeClock):
@@ -50,6 +50,12 @@ def ended():
 @pytest.fixture
 def run(job_store, owned, executor, clock, ended):
     """Run a claimed job of backend `ray` to its end in this thread."""
+    has_ended = threading.Semaphore(0)
+
+    def told_end(job: ClaimedJob, written) -> None:
+        ended.append(written)
+        has_ended.release()
+
     lifecycle = Lifecycle(
         job_store,
         owned,
@@ -66,7 +72,8 @@ def run(job_store, owned, executor, clock, ended):
             remote_gateway_uri="http://gateway",
         ),
         lambda job_name: JobFunctionMetadata(job_name, "jobs.sample", 1),
-        lambda job, written: ended.append(written),
+        told_end,
+        job_store.succeed_all,
     )
 
     def run(job: ClaimedJob, ending, stop: End | None = None, submit: bool = True) -> OwnedJob:
@@ -76,6 +83,7 @@ def run(job_store, owned, executor, clock, ended):
         if stop is not None:
             owned_job.stop(stop)
         lifecycle.run(job, owned_job, submit)
+        assert has_ended.acquire(timeout=PATIENCE_SECONDS)
         return owned_job
 
     return run

@@ -4,7 +4,9 @@ import os
 import queue
 import socket
 import stat
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -21,9 +23,16 @@ from mlflow.server.jobs.wakeups.local_socket import (
 from tests.server.jobs.fakes import PATIENCE_SECONDS
 
 
+@pytest.fixture
+def folder():
+    # Not `tmp_path`, which may be longer than the path of a socket may be.
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
 @pytest.fixture(autouse=True)
-def replica(monkeypatch, tmp_path):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def replica(monkeypatch, folder):
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
     monkeypatch.setenv(_MLFLOW_SERVER_BOOT_ID.name, "boot-a")
 
 
@@ -185,9 +194,9 @@ def test_a_relative_path_names_the_same_database_from_everywhere(
     assert told(replica) == (Hint.WORK, False)
 
 
-def test_links_that_killed_runners_left_are_removed(start_replica, tmp_path):
+def test_links_that_killed_runners_left_are_removed(start_replica, folder):
     start_replica("boot-a", SQLITE)
-    (link,) = (tmp_path / f"mlflow-jobs-{os.getuid()}").glob("*/*.sock")
+    (link,) = (folder / f"mlflow-jobs-{os.getuid()}").glob("*/*.sock")
     dead = link.parent / "dead.sock"
     dead.symlink_to(link.parent.parent / "dead.sock")
     start_replica("boot-b", SQLITE)
