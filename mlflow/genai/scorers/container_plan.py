@@ -22,6 +22,8 @@ from mlflow.genai.scorers.on_demand import (
     _score_single_turn_traces,
     load_registered_scorer,
 )
+from mlflow.genai.scorers.online.answer_parts import is_whole, missing_parts
+from mlflow.genai.scorers.online.batch_parts import made_by_version
 from mlflow.genai.scorers.scorer_utils import _parse_serialized_scorer
 from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
 from mlflow.store.tracking.abstract_store import AbstractStore
@@ -114,6 +116,16 @@ def score_traces_from_file(
 
 def _finalizer(params: dict[str, Any], traces: dict[str, Trace]) -> Callable[[Any], dict[str, Any]]:
     scorer_data = _parse_serialized_scorer(params["serialized_scorer"])
+    version = params.get("scorer_version")
+
+    def not_stored_yet(feedbacks: list[Feedback], trace: Trace) -> list[Feedback]:
+        standing = [
+            assessment
+            for assessment in trace.info.assessments or []
+            if made_by_version(scorer_data.get("name"), version, assessment)
+        ]
+        # A whole answer is an earlier one, and who asks again gets another.
+        return missing_parts(feedbacks, [] if is_whole(standing) else standing)
 
     def finalize(value: Any) -> dict[str, Any]:
         if not (isinstance(value, dict) and value.keys() <= traces.keys()):
@@ -121,16 +133,14 @@ def _finalizer(params: dict[str, Any], traces: dict[str, Trace]) -> Callable[[An
         # All of it is parsed before any of it is logged: a result is taken whole or not at all.
         parsed = {trace_id: _trace_result_from_container(raw) for trace_id, raw in value.items()}
         for trace_id, (feedbacks, _) in parsed.items():
-            _add_host_metadata(
-                feedbacks, traces[trace_id], scorer_data, params.get("scorer_version")
-            )
+            _add_host_metadata(feedbacks, traces[trace_id], scorer_data, version)
         if params.get("log_assessments", True):
             # The store that the traces came from, whatever this process's tracking URI is.
             client = TracingClient(tracking_uri=os.environ.get(BACKEND_STORE_URI_ENV_VAR))
             for trace_id, (feedbacks, _) in parsed.items():
-                _log_assessments(
-                    run_id=None, trace=traces[trace_id], assessments=feedbacks, client=client
-                )
+                trace = traces[trace_id]
+                missing = not_stored_yet(feedbacks, trace)
+                _log_assessments(run_id=None, trace=trace, assessments=missing, client=client)
         return {
             trace_id: asdict(TraceResult([f.to_dictionary() for f in feedbacks], failures))
             for trace_id, (feedbacks, failures) in parsed.items()

@@ -20,6 +20,7 @@ from mlflow.genai.scorers.base import (
     _job_executor_scorer_context,
     warn_session_level_unsupported_online,
 )
+from mlflow.genai.scorers.model_client import import_model_client
 from mlflow.genai.scorers.online.trace_loader import OnlineTraceLoader
 from mlflow.store.tracking.abstract_store import AbstractStore
 from mlflow.tracing.constant import TraceMetadataKey
@@ -171,6 +172,7 @@ def _score_single_turn_traces(
 
         return _result_of(score, trace, log_assessments)
 
+    import_model_client([scorer])
     workers = max(1, min(len(trace_map), MLFLOW_GENAI_EVAL_MAX_WORKERS.get()))
     on_progress(0, len(trace_map))
     with ThreadPoolExecutor(workers, thread_name_prefix="MlflowScorerInvoke") as pool:

@@ -1,43 +1,11 @@
-"""Real traces in a SQLite tracking database, and the process set up as a job process is."""
+"""Real traces and scorers as discovery names them."""
 
 import json
-import shutil
 
 import pytest
-from sqlalchemy import create_engine
 
 import mlflow
 from mlflow.genai.scorers.online import OnlineScorer, OnlineScoringConfig
-from mlflow.server import handlers
-from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
-from mlflow.store.db.utils import _initialize_tables
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-
-@pytest.fixture(scope="session")
-def empty_tracking_database(tmp_path_factory):
-    path = tmp_path_factory.mktemp("scorers") / "empty.db"
-    engine = create_engine(f"sqlite:///{path}")
-    _initialize_tables(engine)
-    engine.dispose()
-    return path
-
-
-@pytest.fixture
-def store(empty_tracking_database, tmp_path, monkeypatch):
-    """The tracking store of a job process on a server that allows custom scorers."""
-    monkeypatch.chdir(tmp_path)
-    uri = f"sqlite:///{shutil.copy(empty_tracking_database, tmp_path / 'mlflow.db')}"
-    store = SqlAlchemyStore(uri, str(tmp_path / "artifacts"))
-    monkeypatch.setenv(BACKEND_STORE_URI_ENV_VAR, uri)
-    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS", "true")
-    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
-    monkeypatch.setenv("_MLFLOW_SERVER_BOOT_ID", "a server started this process")
-    monkeypatch.setattr(handlers, "_tracking_store", store)
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    yield store
-    mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from mlflow.genai import scorer
 from mlflow.genai.judges import make_judge
 from mlflow.genai.scorers import job as scorer_jobs
 from mlflow.server.jobs.functions import _load_function
+from mlflow.tracing.client import TracingClient
 from mlflow.tracing.constant import AssessmentMetadataKey
 
 
@@ -23,23 +24,30 @@ ASSESSMENT = {"assessment_name": "length", "feedback": {"value": 3}}
 
 
 @pytest.fixture
-def plan(experiment_id, add_trace, tmp_path):
+def plan_for(experiment_id, tmp_path):
+    def plan_for(trace_id):
+        params = {
+            "experiment_id": experiment_id,
+            "serialized_scorer": json.dumps(length.model_dump()),
+            "trace_ids": [trace_id],
+            "scorer_version": 2,
+        }
+        return scorer_jobs._plan_invoke_scorer_job_for_docker(
+            params=params, input_dir=tmp_path, container_input_dir=str(tmp_path)
+        )
+
+    return plan_for
+
+
+@pytest.fixture
+def plan(plan_for, add_trace):
     """The plan for one trace, with its id."""
     trace_id = add_trace("abc")
-    params = {
-        "experiment_id": experiment_id,
-        "serialized_scorer": json.dumps(length.model_dump()),
-        "trace_ids": [trace_id],
-        "scorer_version": 2,
-    }
-    plan = scorer_jobs._plan_invoke_scorer_job_for_docker(
-        params=params, input_dir=tmp_path, container_input_dir=str(tmp_path)
-    )
-    return plan, trace_id
+    return plan_for(trace_id), trace_id
 
 
-def answer(trace_id, assessment):
-    return {trace_id: {"assessments": [assessment], "failures": []}}
+def answer(trace_id, *assessments):
+    return {trace_id: {"assessments": list(assessments), "failures": []}}
 
 
 def test_the_planned_function_scores_the_written_traces_by_the_name_that_images_know(plan):
@@ -92,6 +100,33 @@ def test_a_container_decides_nothing_but_a_code_assessment(plan, assessments_of)
     assert assessment.metadata["color"] == "red"
     assert assessment.metadata[AssessmentMetadataKey.SCORER_VERSION] == "2"
     assert "mlflow.x" not in assessment.metadata
+
+
+def test_an_answer_that_was_stored_in_part_is_completed_and_a_whole_one_repeated(
+    plan_for, add_trace, assessments_of, monkeypatch
+):
+    trace_id = add_trace("abc")
+    names = ("first", "second", "third")
+    whole = answer(trace_id, *({**ASSESSMENT, "assessment_name": name} for name in names))
+    log = TracingClient.log_assessment
+
+    def killed_at_the_third(self, trace_id, assessment):
+        if assessment.name == "third":
+            raise SystemExit
+        return log(self, trace_id, assessment)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TracingClient, "log_assessment", killed_at_the_third)
+        with pytest.raises(SystemExit):
+            plan_for(trace_id).finalize(whole)
+    assert [each.name for each in assessments_of(trace_id)] == ["first", "second"]
+
+    final = plan_for(trace_id).finalize(whole)
+    assert sorted(each.name for each in assessments_of(trace_id)) == sorted(names)
+    assert len(final[trace_id]["assessments"]) == 3
+
+    plan_for(trace_id).finalize(whole)
+    assert len(assessments_of(trace_id)) == 6
 
 
 @pytest.mark.parametrize(

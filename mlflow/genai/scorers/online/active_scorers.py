@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from mlflow.exceptions import MlflowException
 from mlflow.genai.scorers.base import Scorer, SerializedScorer, _serialized_scorer_is_custom_code
 from mlflow.genai.scorers.online.custom_scorers import custom_scorers_have_a_place_online
 from mlflow.genai.scorers.online.entities import OnlineScorer
+from mlflow.genai.scorers.online.readable_scorers import UNREADABLE
 from mlflow.genai.scorers.scorer_utils import (
     _parse_serialized_scorer,
     custom_scorer_execution_blocked,
@@ -37,8 +37,7 @@ def split_by_level(
     for online_scorer in online_scorers:
         try:
             is_session_level = _is_session_level(online_scorer.serialized_scorer)
-        # What is stored may be malformed in any way, and each kind of scorer checks it in its own.
-        except (MlflowException, AttributeError, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             on_skipped(online_scorer, f"it cannot be loaded: {error}")
             continue
         if reason := reason_not_to_run(online_scorer):

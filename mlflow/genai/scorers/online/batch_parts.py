@@ -1,7 +1,7 @@
 """What scoring a batch takes, be it of traces or of sessions: scorers, limits, logging, counts."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from mlflow.entities import (
@@ -11,7 +11,10 @@ from mlflow.entities import (
     Feedback,
     Trace,
 )
-from mlflow.environment_variables import MLFLOW_GENAI_EVAL_PREDICT_RATE_LIMIT
+from mlflow.environment_variables import (
+    MLFLOW_GENAI_EVAL_PREDICT_RATE_LIMIT,
+    MLFLOW_GENAI_EVAL_SCORER_RATE_LIMIT,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.genai.evaluation.harness import (
     _get_scorer_rate_config,
@@ -19,7 +22,7 @@ from mlflow.genai.evaluation.harness import (
     _make_rate_limiter,
     _parse_rate_limit,
 )
-from mlflow.genai.evaluation.rate_limiter import RateLimiter
+from mlflow.genai.evaluation.rate_limiter import NoOpRateLimiter, RateLimiter
 from mlflow.genai.evaluation.utils import add_scorer_metadata
 from mlflow.genai.scorers.base import Scorer, ScorerKind, _UnexecutedDecoratorScorer
 from mlflow.genai.scorers.online.sampler import OnlineScorerSampler
@@ -87,20 +90,62 @@ def runs_in_container(scorer: Scorer) -> bool:
 
 def made_by(scorer: Scorer, assessment: Assessment) -> bool:
     """Whether this version of this scorer made the assessment, outside of any evaluation run."""
+    return made_by_version(scorer.name, scorer.scorer_version, assessment)
+
+
+def made_by_version(name: str, version: int | None, assessment: Assessment) -> bool:
+    """The same, for a scorer that is not loaded; None is the version of one not registered."""
     metadata = assessment.metadata or {}
     if assessment.source.source_type == AssessmentSourceType.HUMAN:
         return False
     if AssessmentMetadataKey.SOURCE_RUN_ID in metadata:
         return False
-    if scorer.scorer_version is None:
-        return assessment.name == scorer.name
-    name = metadata.get(AssessmentMetadataKey.SCORER_NAME)
-    version = metadata.get(AssessmentMetadataKey.SCORER_VERSION)
-    return (name, version) == (scorer.name, str(scorer.scorer_version))
+    if version is None:
+        return assessment.name == name
+    maker = metadata.get(AssessmentMetadataKey.SCORER_NAME)
+    made_with = metadata.get(AssessmentMetadataKey.SCORER_VERSION)
+    return (maker, made_with) == (name, str(version))
 
 
-def rate_limiter(scorer_count: int) -> RateLimiter:
-    """The limit that the settings of evaluation give to this number of scorers."""
+def is_code(scorer: Scorer) -> bool:
+    """Whether the scorer is a custom `@scorer`, which MLflow does not know to call a model."""
+    return scorer.kind == ScorerKind.DECORATOR or runs_in_container(scorer)
+
+
+@dataclass(frozen=True)
+class RateLimits:
+    """How often scorers may be called.
+
+    Attributes:
+        models: The limit of what calls models.
+        code: The limit of custom `@scorer` functions.
+    """
+
+    models: RateLimiter
+    code: RateLimiter
+
+    def of(self, scorer: Scorer) -> RateLimiter:
+        """The limit of this scorer."""
+        return self.code if is_code(scorer) else self.models
+
+
+def rate_limits(scorers: Collection[Scorer]) -> RateLimits:
+    """The limits that the settings of evaluation give to these scorers.
+
+    A limit that an operator has set holds for all of them together. The default one spares models,
+    and so holds back no code; nor does MLflow limit code in job containers.
+    """
+    if (
+        MLFLOW_GENAI_EVAL_PREDICT_RATE_LIMIT.is_set()
+        or MLFLOW_GENAI_EVAL_SCORER_RATE_LIMIT.is_set()
+    ):
+        shared = _rate_limiter(len(scorers))
+        return RateLimits(shared, shared)
+    models = _rate_limiter(sum(not is_code(scorer) for scorer in scorers))
+    return RateLimits(models, NoOpRateLimiter())
+
+
+def _rate_limiter(scorer_count: int) -> RateLimiter:
     predict_rate, predict_adaptive = _parse_rate_limit(MLFLOW_GENAI_EVAL_PREDICT_RATE_LIMIT.get())
     rate, adaptive = _get_scorer_rate_config(predict_rate, predict_adaptive, max(1, scorer_count))
     return _make_rate_limiter(rate, adaptive=adaptive)
@@ -108,10 +153,9 @@ def rate_limiter(scorer_count: int) -> RateLimiter:
 
 def error_feedback(error: Exception, scorer: Scorer) -> Feedback:
     """What stands in place of a scorer's answer."""
-    is_code = scorer.kind == ScorerKind.DECORATOR or runs_in_container(scorer)
     source = (
         AssessmentSource(source_type=AssessmentSourceType.CODE, source_id=scorer.name)
-        if is_code
+        if is_code(scorer)
         else AssessmentSource(source_type=AssessmentSourceType.LLM_JUDGE)
     )
     feedback = Feedback(name=scorer.name, error=error, source=source)
@@ -122,19 +166,29 @@ def error_feedback(error: Exception, scorer: Scorer) -> Feedback:
 def log_one_by_one(
     trace: Trace, feedbacks: Iterable[Feedback], summary: BatchSummary
 ) -> list[Feedback]:
-    """Log feedbacks; what cannot be stored gives way to its error and holds back no other.
+    """Log feedbacks in order; what cannot be stored gives way to its error.
+
+    That holds back no other. A database that does not answer does hold back the rest, so that what
+    stands is always how the feedbacks begin.
+
+    Args:
+        trace: Where they go.
+        feedbacks: One scorer's answer.
+        summary: Where they are counted.
 
     Returns:
         Those that now stand at the trace.
     """
     logged = []
     for feedback in feedbacks:
-        if error := _log_one(trace, feedback):
+        error = _log_one(trace, feedback)
+        if error and not is_passing(error):
             feedback = _in_place_of(feedback, error)
             error = _log_one(trace, feedback)
         if is_passing(error):
             summary.note_unstored()
-        elif error is None:
+            break
+        if error is None:
             logged.append(feedback)
         if feedback.error:
             summary.failures += 1

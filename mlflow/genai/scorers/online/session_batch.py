@@ -28,13 +28,15 @@ from mlflow.genai.evaluation.rate_limiter import RateLimiter
 from mlflow.genai.evaluation.session_utils import evaluate_session_level_scorers
 from mlflow.genai.evaluation.utils import add_scorer_metadata, make_code_type_assessment_source
 from mlflow.genai.scorers.base import Scorer, warn_session_level_unsupported_online
+from mlflow.genai.scorers.model_client import import_model_client
 from mlflow.genai.scorers.online.batch_parts import (
     BatchSummary,
+    RateLimits,
     is_passing,
     load_scorers,
     log_one_by_one,
     made_by,
-    rate_limiter,
+    rate_limits,
     runs_in_container,
 )
 from mlflow.genai.scorers.online.entities import OnlineScorer
@@ -125,11 +127,12 @@ class SessionBatchScoring:
         return {"sessions_scored": len(self._scored), **self._summary.to_dict()}
 
     def _score_on_host(self, batch: list[dict[str, Any]], scorers: list[Scorer]) -> None:
-        limiter = rate_limiter(len(scorers))
+        import_model_client(scorers)
+        limits = rate_limits(scorers)
         with ThreadPoolExecutor(
             MLFLOW_ONLINE_SCORING_MAX_WORKER_THREADS.get(), thread_name_prefix="SessionScoring"
         ) as pool:
-            running = [pool.submit(self._score_session, each, scorers, limiter) for each in batch]
+            running = [pool.submit(self._score_session, each, scorers, limits) for each in batch]
             for done, future in enumerate(as_completed(running), start=1):
                 # One session's trouble is no other's, and would be the same the next time.
                 if (error := future.exception()) is not None:
@@ -137,13 +140,15 @@ class SessionBatchScoring:
                 self._on_progress(done, len(batch))
 
     def _score_session(
-        self, entry: dict[str, Any], scorers: list[Scorer], limiter: RateLimiter
+        self, entry: dict[str, Any], scorers: list[Scorer], limits: RateLimits
     ) -> None:
         task = self._task(entry, scorers)
         if task is None:
             return
         with ThreadPoolExecutor(len(task.scorers), thread_name_prefix="SessionScorer") as pool:
-            answers = pool.map(lambda scorer: _answer(task, scorer, limiter), task.scorers)
+            answers = pool.map(
+                lambda scorer: _answer(task, scorer, limits.of(scorer)), task.scorers
+            )
             for feedbacks in answers:
                 self._log(task, feedbacks, replaces=lambda old: True)
 

@@ -5,15 +5,16 @@ batch may be scored again after an attempt that was cut short, so a scorer's wor
 stands at a trace is not done twice. It counts as standing when an assessment there says, in its
 metadata, that this version of this scorer made it, valid or overridden, answer or error. Not
 counted are what a person said under the same name, and what an evaluation run recorded for its own
-comparison.
+comparison. Of an answer that stands in part, the rest is added.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Feedback, Trace
+from mlflow.entities import Assessment, Feedback, Trace
 from mlflow.environment_variables import (
     MLFLOW_GENAI_EVAL_MAX_RETRIES,
     MLFLOW_ONLINE_SCORING_MAX_WORKER_THREADS,
@@ -23,13 +24,17 @@ from mlflow.genai.evaluation.entities import EvalItem
 from mlflow.genai.evaluation.harness import _compute_eval_scores
 from mlflow.genai.evaluation.rate_limiter import RateLimiter, eval_retry_context
 from mlflow.genai.scorers.base import Scorer
+from mlflow.genai.scorers.model_client import import_model_client
+from mlflow.genai.scorers.online.answer_parts import is_whole, missing_parts
+from mlflow.genai.scorers.online.assessment_log import Answer, log_together
 from mlflow.genai.scorers.online.batch_parts import (
     BatchSummary,
+    RateLimits,
     error_feedback,
     load_scorers,
     log_one_by_one,
     made_by,
-    rate_limiter,
+    rate_limits,
     runs_in_container,
 )
 from mlflow.genai.scorers.online.entities import OnlineScorer
@@ -105,25 +110,33 @@ class TraceBatchScoring:
             scorers = [
                 loaded[name]
                 for name in names_of[trace.info.trace_id]
-                if name in loaded and not _stands_at(trace, loaded[name])
+                if name in loaded and not is_whole(_standing_at(trace, loaded[name]))
             ]
             if scorers:
                 tasks.append(_Task(trace, scorers))
         return tasks
 
     def _score_on_host(self, tasks: list[_Task], total: int) -> None:
-        limiter = rate_limiter(len({s.name for task in tasks for s in task.scorers}))
+        scorers = {s.name: s for task in tasks for s in task.scorers}.values()
+        import_model_client(scorers)
+        limits = rate_limits(scorers)
         with ThreadPoolExecutor(
             MLFLOW_ONLINE_SCORING_MAX_WORKER_THREADS.get(), thread_name_prefix="OnlineScoring"
         ) as pool:
-            running = {pool.submit(_score, task, limiter): task for task in tasks}
-            for done, future in enumerate(as_completed(running), start=1):
-                task = running.pop(future)
-                try:
-                    feedbacks = future.result()
-                except Exception as error:  # noqa: BLE001 - recorded at the trace it concerns
-                    feedbacks = [error_feedback(error, scorer) for scorer in task.scorers]
-                log_one_by_one(task.trace, feedbacks, self._summary)
+            ended: SimpleQueue[Future] = SimpleQueue()
+            task_of = {pool.submit(_score, task, limits): task for task in tasks}
+            for future in task_of:
+                future.add_done_callback(ended.put)
+            done = 0
+            while done < len(tasks):
+                ended_now = _all_of(ended)
+                answers = [
+                    answer
+                    for future in ended_now
+                    for answer in _answers(task_of.pop(future), future)
+                ]
+                log_together(answers, self._summary)
+                done += len(ended_now)
                 self._on_progress(done, total)
 
     def _score_in_containers(self, tasks: list[_Task]) -> None:
@@ -148,15 +161,44 @@ class TraceBatchScoring:
             log_one_by_one(trace, [feedback], self._summary)
 
 
-def _stands_at(trace: Trace, scorer: Scorer) -> bool:
-    return any(made_by(scorer, assessment) for assessment in trace.info.assessments or [])
+def _standing_at(trace: Trace, scorer: Scorer) -> list[Assessment]:
+    return [each for each in trace.info.assessments or [] if made_by(scorer, each)]
 
 
-def _score(task: _Task, limiter: RateLimiter) -> list[Feedback]:
+def _all_of(ended: "SimpleQueue[Future]") -> list[Future]:
+    """Wait for one, and take all that have ended meanwhile: they are logged together."""
+    futures = [ended.get()]
+    while not ended.empty():
+        futures.append(ended.get())
+    return futures
+
+
+def _answers(task: _Task, future: Future) -> Iterator[Answer]:
+    """What is to be stored, by scorer: whatever becomes of one answer, the others are stored."""
+    try:
+        unclaimed = future.result()
+    except Exception as error:  # noqa: BLE001 - recorded at the trace it concerns
+        unclaimed = [error_feedback(error, scorer) for scorer in task.scorers]
+    for scorer in task.scorers:
+        answer = [feedback for feedback in unclaimed if made_by(scorer, feedback)]
+        unclaimed = [feedback for feedback in unclaimed if not made_by(scorer, feedback)]
+        yield task.trace, missing_parts(answer, _standing_at(task.trace, scorer))
+    # A scorer that is not registered names its feedbacks freely, and nothing tells whose they are.
+    yield task.trace, unclaimed
+
+
+def _score(task: _Task, limits: RateLimits) -> list[Feedback]:
+    by_limit: dict[RateLimiter, list[Scorer]] = {}
+    for scorer in task.scorers:
+        by_limit.setdefault(limits.of(scorer), []).append(scorer)
     with eval_retry_context():
-        return _compute_eval_scores(
-            eval_item=EvalItem.from_trace(task.trace),
-            scorers=task.scorers,
-            rate_limiter=limiter,
-            max_retries=MLFLOW_GENAI_EVAL_MAX_RETRIES.get(),
-        ).assessments
+        return [
+            feedback
+            for limiter, scorers in by_limit.items()
+            for feedback in _compute_eval_scores(
+                eval_item=EvalItem.from_trace(task.trace),
+                scorers=scorers,
+                rate_limiter=limiter,
+                max_retries=MLFLOW_GENAI_EVAL_MAX_RETRIES.get(),
+            ).assessments
+        ]

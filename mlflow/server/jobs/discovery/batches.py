@@ -73,7 +73,8 @@ def cut_batch(
     """
     looks = [_look(group, max_entries, max_looks) for group in groups]
     window_end = Position(window_end_ms)
-    reaches = min((look.frontier for look in looks if look.frontier), default=window_end)
+    # What is known ahead of a look may stand beyond its window, where no other group has looked.
+    reaches = min([window_end, *(look.frontier for look in looks if look.frontier)])
 
     due: dict[Position, dict[str, Any]] = {}
     for look in looks:

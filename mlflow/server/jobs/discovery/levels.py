@@ -47,9 +47,14 @@ class Level:
         return self is SESSIONS
 
 
+def trace_candidate(position: Position) -> Candidate:
+    """A trace as what may have to be scored."""
+    return Candidate(position, {"trace_id": position.entity_id})
+
+
 def _traces(store, experiment_id, after, before_ms, filter_string) -> Iterator[Candidate]:
     for position in waiting_traces(store, experiment_id, after, before_ms, filter_string):
-        yield Candidate(position, {"trace_id": position.entity_id})
+        yield trace_candidate(position)
 
 
 def _sessions(store, experiment_id, after, before_ms, filter_string) -> Iterator[Candidate]:

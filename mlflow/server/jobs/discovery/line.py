@@ -48,8 +48,12 @@ class Sight:
         """Whether a trace may stand after the checkpoint, or a checkpoint has to be put down."""
         if self.checkpoint is None or self.is_ahead:
             return True
-        newest_ms = self.experiment.newest_trace_ms[self.level.tag]
-        return newest_ms is not None and newest_ms >= self.checkpoint.timestamp_ms
+        return self.newest_ms is not None and self.newest_ms >= self.checkpoint.timestamp_ms
+
+    @property
+    def newest_ms(self) -> int | None:
+        """When the newest trace of the window came; None if there is none."""
+        return self.experiment.newest_trace_ms[self.level.tag]
 
     @property
     def is_ahead(self) -> bool:
@@ -64,8 +68,7 @@ class Sight:
     @property
     def state(self) -> Hashable:
         """What has to differ before another look can find anything else."""
-        newest_ms = self.experiment.newest_trace_ms[self.level.tag]
-        return self.text, newest_ms, self.experiment.configuration
+        return self.text, self.newest_ms, self.experiment.configuration
 
 
 @dataclass(frozen=True)

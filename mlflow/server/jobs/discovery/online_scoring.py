@@ -36,7 +36,9 @@ from mlflow.server.jobs.discovery.checkpoints import value_of
 from mlflow.server.jobs.discovery.levels import CHECKPOINT_TAGS, LEVELS, SESSIONS, TRACES, Level
 from mlflow.server.jobs.discovery.line import Line, Sight, Visit
 from mlflow.server.jobs.discovery.next_job import common_params, next_job
+from mlflow.server.jobs.discovery.scorers_ahead import ScorersAhead
 from mlflow.server.jobs.discovery.skips import Skips
+from mlflow.server.jobs.discovery.traces_ahead import TracesAhead
 from mlflow.server.jobs.lock_manager import lock_key
 from mlflow.server.jobs.remote.online_grants import OnlineGrants
 from mlflow.server.jobs.settings import JobSettings
@@ -139,6 +141,8 @@ class OnlineScoringDiscovery:
             self._created.clear()
             now_ms, sights, busy = self._see(only_experiment=None)
             visits = self._line.begin_cycle(sights, busy)
+        scorers = ScorersAhead(self._tracking_store, (each.experiment for each in visits))
+        traces = TracesAhead(self._tracking_store, visits)
         for visit in visits:
             if self._monotonic() >= ends_at:
                 _logger.info(
@@ -149,7 +153,7 @@ class OnlineScoringDiscovery:
                 self._line.take_turn(visit)
                 # What has got a job since was seen before its checkpoint moved.
                 visit.sights = [each for each in visit.sights if each.key not in self._created]
-                self._visit(term, visit)
+                self._visit(term, visit, scorers, traces)
         with self._one_look_at_a_time:
             waiting = [
                 (each.experiment.experiment_id, since_ms)
@@ -171,7 +175,10 @@ class OnlineScoringDiscovery:
             _, sights, busy = self._see(experiment_id)
             showing = [each for each in sights if each.shows_something and each.key not in busy]
             if showing:
-                self._visit(term, Visit(showing[0].experiment, showing))
+                experiment = showing[0].experiment
+                scorers = ScorersAhead(self._tracking_store, [experiment])
+                traces = TracesAhead(self._tracking_store)
+                self._visit(term, Visit(experiment, showing), scorers, traces)
 
     def _see(self, only_experiment: str | None) -> tuple[int, list[Sight], set[Hashable]]:
         """The database's time, what there is to be seen, and the keys of what has a job already."""
@@ -194,21 +201,20 @@ class OnlineScoringDiscovery:
         busy = {each.key for each in sights if _lock_key(each.level, each.experiment) in unfinished}
         return now_ms, sights, busy
 
-    def _visit(self, term: Term, visit: Visit) -> None:
+    def _visit(self, term: Term, visit: Visit, scorers: ScorersAhead, traces: TracesAhead) -> None:
         experiment = visit.experiment
         workspace = _workspace_of(experiment)
         with self._skipping_on_error(workspace, experiment.experiment_id), _inside(workspace):
-            online_scorers = self._tracking_store.get_active_online_scorers(
-                experiment_ids=[experiment.experiment_id]
+            trace_level, session_level = split_by_level(
+                scorers.of(experiment), self._note_skipped_scorer
             )
-            trace_level, session_level = split_by_level(online_scorers, self._note_skipped_scorer)
             known = len(trace_level) + len(session_level)
             for sight in visit.sights:
-                scorers = session_level if sight.level.is_session_level else trace_level
-                if scorers:
+                of_level = session_level if sight.level.is_session_level else trace_level
+                if of_level:
                     # Those that cannot be granted wait: nothing passes traces that they want alone.
-                    if grantable := self._grantable(sight, scorers):
-                        self._look(term, sight, grantable)
+                    if grantable := self._grantable(sight, of_level):
+                        self._look(term, sight, grantable, traces)
                 else:
                     if known == experiment.scorer_count:
                         self._forget_old_checkpoint(term, sight)
@@ -224,7 +230,13 @@ class OnlineScoringDiscovery:
             self._note_skipped_scorer,
         )
 
-    def _look(self, term: Term, sight: Sight, online_scorers: list[OnlineScorer]) -> None:
+    def _look(
+        self,
+        term: Term,
+        sight: Sight,
+        online_scorers: list[OnlineScorer],
+        traces: TracesAhead,
+    ) -> None:
         checkpoint = self._checkpoint(term, sight)
         if checkpoint is None:
             return
@@ -244,7 +256,9 @@ class OnlineScoringDiscovery:
             online_scorers,
             checkpoint,
             sight.window_end_ms,
+            sight.newest_ms,
             note_bad_filter,
+            traces.of(sight),
             **self._limits,
         )
         if found is None:
@@ -308,8 +322,7 @@ class OnlineScoringDiscovery:
             raise
         except MlflowException as error:
             self._skips.note(scope, what, error.message)
-        # What is stored of a scorer may be malformed in any way.
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, all others wait behind it
             self._skips.note(scope, what, repr(error))
         else:
             self._skips.clear(scope)

@@ -1,57 +1,41 @@
 """A tracking database with traces that nothing had to be run for."""
 
 import json
-import shutil
 
 import pytest
-from sqlalchemy import create_engine
 
 from mlflow.entities import (
     ExperimentTag,
-    GatewayEndpointModelConfig,
-    GatewayModelLinkageType,
     TraceInfo,
     TraceLocation,
     TraceState,
 )
-from mlflow.store.db.utils import _initialize_tables
-from mlflow.store.jobs import schema
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from tests.server.jobs.discovery.scenes import BUFFER_MS, TAG, make_discovery, schedule_judge
+from tests.tracking_databases import add_gateway_endpoints, as_job_process, copy_of
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """A SQLite file with all tables and a gateway endpoint, to be copied."""
-    path = tmp_path_factory.mktemp("discovery") / "empty.db"
-    engine = create_engine(f"sqlite:///{path}")
-    _initialize_tables(engine)
-    schema.upgrade(engine)
-    engine.dispose()
-    add_gateway_endpoint(SqlAlchemyStore(f"sqlite:///{path}", str(path.parent)))
-    return path
-
-
-def add_gateway_endpoint(store):
-    """What a judge must name to be scored online; nothing is ever sent to it."""
-    secret = store.create_gateway_secret("key", {"api_key": "unused"}, provider="openai")
-    model = store.create_gateway_model_definition("model", secret.secret_id, "openai", "gpt")
-    config = GatewayEndpointModelConfig(
-        model_definition_id=model.model_definition_id,
-        linkage_type=GatewayModelLinkageType.PRIMARY,
-    )
-    store.create_gateway_endpoint("endpoint", [config], usage_tracking=False)
-
-
-@pytest.fixture(name="add_gateway_endpoint")
-def gateway_endpoint_adder():
-    return add_gateway_endpoint
+def database_with_endpoint(empty_database, tmp_path_factory):
+    """A SQLite file with a gateway endpoint, to be copied."""
+    folder = tmp_path_factory.mktemp("discovery")
+    store = SqlAlchemyStore(copy_of(empty_database, folder), str(folder))
+    add_gateway_endpoints(store, "endpoint")
+    store.engine.dispose()
+    return folder / "mlflow.db"
 
 
 @pytest.fixture
-def database_uri(empty_database, tmp_path):
-    return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'mlflow.db')}"
+def database_uri(database_with_endpoint, tmp_path):
+    return copy_of(database_with_endpoint, tmp_path)
+
+
+@pytest.fixture
+def tracked(tracking_store, database_uri):
+    """This process as a job process: it logs to the database that the stores read."""
+    with as_job_process(tracking_store, database_uri):
+        yield tracking_store
 
 
 @pytest.fixture

@@ -23,14 +23,15 @@ JUDGES = {
 class LocalOnly:
     """A router with one backend, which refuses the experiments it is told to."""
 
-    def __init__(self, refused=()):
+    def __init__(self, refused=(), error=None):
         self.refused = refused
+        self.error = error or MlflowException("no backend")
         self.asked = []
 
     def route(self, job_name, params):
         self.asked.append(job_name)
         if params["experiment_id"] in self.refused:
-            raise MlflowException(f"no backend for {params['experiment_id']}")
+            raise self.error
         return "local"
 
 

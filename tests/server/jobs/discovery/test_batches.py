@@ -80,6 +80,15 @@ def test_the_least_advanced_group_holds_the_others_back():
     assert batch.reaches == Position(20, "b")
 
 
+def test_what_stands_beyond_the_window_is_left_to_the_next():
+    ahead = group(positions((10, "a"), (WINDOW_END, "b"), (WINDOW_END + 1, "c")))
+
+    batch = cut_batch([ahead, group([])], WINDOW_END, 3, 3)
+
+    assert scorers_of(batch) == {"a": ["judge"]}
+    assert batch.reaches == Position(WINDOW_END)
+
+
 def test_a_trace_of_two_groups_gets_the_scorers_of_both_once():
     shared = positions((10, "a"))
     first = group(shared, lambda trace_id: ["judge", "guard"])

@@ -3,12 +3,9 @@
 import json
 import time
 
-import pytest
-
 import mlflow
 from mlflow.genai import scorer
 from mlflow.genai.scorers.job import ONLINE_TRACE_SCORER_JOB_NAME, run_online_trace_scorer_job
-from mlflow.server import handlers
 from mlflow.server.jobs.discovery.online_scoring import OnlineScoringDiscovery
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.store.jobs.values import CheckpointMove
@@ -24,18 +21,6 @@ def length(outputs) -> int:
 class LocalOnly:
     def route(self, job_name, params):
         return "local"
-
-
-@pytest.fixture
-def tracked(tracking_store, database_uri, monkeypatch):
-    """This process as a job process: it logs to the database that the stores read."""
-    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS", "true")
-    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
-    monkeypatch.setattr(handlers, "_tracking_store", tracking_store)
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(database_uri)
-    yield
-    mlflow.set_tracking_uri(before)
 
 
 def test_a_waiting_trace_gets_its_assessment_and_is_never_scored_again(

@@ -1,8 +1,9 @@
 """I5: what is assessed is what an oracle of a few lines says, no more and no less.
 
-Hypothesis makes up traces, sessions, filters, rates, scorers, outages and what becomes of each
-attempt: success, failure, a process that dies in the middle and is requeued. Discovery, the store
-and the job functions are the real ones; only time is moved by hand.
+Hypothesis makes up traces, sessions, filters, rates, scorers, outages, how far the clock of whoever
+writes the traces is behind, and what becomes of each attempt: success, failure, a process that dies
+in the middle and is requeued. Discovery, the store and the job functions are the real ones; only
+time is moved by hand.
 
 `SCORING_EXAMPLES` asks for so many runs, each time other ones, instead of the few fixed ones.
 """
@@ -10,7 +11,6 @@ and the job functions are the real ones; only time is moved by hand.
 import hashlib
 import json
 import os
-import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
@@ -26,12 +26,12 @@ from mlflow.entities import Span, TraceInfo, TraceLocation, TraceState
 from mlflow.genai import scorer
 from mlflow.genai.scorers import job as scorer_jobs
 from mlflow.genai.scorers.job import ONLINE_SESSION_SCORER_JOB_NAME, ONLINE_TRACE_SCORER_JOB_NAME
-from mlflow.server import handlers
 from mlflow.server.jobs.discovery.online_scoring import OnlineScoringDiscovery
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import CheckpointMove
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from tests.tracking_databases import as_job_process, copy_of
 
 EXAMPLES = int(os.environ.get("SCORING_EXAMPLES", "0"))
 FIXED_EXAMPLES = 20
@@ -126,6 +126,10 @@ steps = st.lists(
     ),
     max_size=6,
 )
+
+
+# In ticks: how much later than its own time a trace is written.
+delays = st.sampled_from([0, 0, 8])
 
 
 class Killed(BaseException):
@@ -312,18 +316,12 @@ def sampled(judges, entity_id):
 
 
 @pytest.fixture(scope="module")
-def stores(empty_database, tmp_path_factory):
+def stores(database_with_endpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("no-loss")
-    uri = f"sqlite:///{shutil.copy(empty_database, folder / 'mlflow.db')}"
+    uri = copy_of(database_with_endpoint, folder)
     tracking, jobs = SqlAlchemyStore(uri, str(folder / "artifacts")), SqlAlchemyJobStore(uri)
-    before = mlflow.get_tracking_uri()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS", "true")
-        patch.setenv("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
-        patch.setattr(handlers, "_tracking_store", tracking)
-        mlflow.set_tracking_uri(uri)
+    with as_job_process(tracking, uri):
         yield tracking, jobs
-    mlflow.set_tracking_uri(before)
 
 
 numbers = count(1)
@@ -338,9 +336,9 @@ numbers = count(1)
     phases=list(Phase) if EXAMPLES else [Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(judges, traces, steps)
+@given(judges, traces, steps, delays)
 def test_i05_what_is_assessed_is_what_was_sampled_no_more_and_no_less(
-    stores, judges, traces, steps
+    stores, judges, traces, steps, delay
 ):
     with pytest.MonkeyPatch.context() as monkeypatch:
         world = World(*stores, next(numbers), monkeypatch)
@@ -348,7 +346,7 @@ def test_i05_what_is_assessed_is_what_was_sampled_no_more_and_no_less(
         waiting = list(enumerate(traces))
 
         def hear():
-            for place, trace in [each for each in waiting if each[1].tick <= world.tick]:
+            for place, trace in [each for each in waiting if each[1].tick + delay <= world.tick]:
                 world.say(trace, place)
                 waiting.remove((place, trace))
 
@@ -361,7 +359,7 @@ def test_i05_what_is_assessed_is_what_was_sampled_no_more_and_no_less(
                 world.discover()
                 for end in step.ends:
                     world.attempt(end)
-        world.advance_to(max(world.tick, LAST_TICK) + 1)
+        world.advance_to(max(world.tick, LAST_TICK + delay) + 1)
         hear()
         world.finish()
 

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from mlflow.entities._job_status import JobStatus
+from mlflow.exceptions import MlflowException
 from mlflow.genai.scorers.job import ONLINE_SESSION_SCORER_JOB_NAME, ONLINE_TRACE_SCORER_JOB_NAME
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.store.jobs.errors import LeadershipLost
@@ -28,6 +29,7 @@ from tests.server.jobs.discovery.scenes import (
     schedule_judge,
 )
 from tests.store.jobs.invariants.test_i10_cost import Counter
+from tests.tracking_databases import add_gateway_endpoints
 
 
 def test_waiting_traces_become_an_explicit_batch_of_a_pending_job(
@@ -157,6 +159,25 @@ def test_traces_wait_until_the_completion_buffer_has_passed(
     discovery.run(term)
 
     assert batch_ids(only_params(job_store)) == ["young"]
+
+
+@pytest.mark.parametrize("level", ["trace", "session"])
+def test_traces_of_a_client_whose_clock_is_behind_are_all_scored(
+    discovery, term, job_store, schedule, add_trace, window_end, level
+):
+    job_name = f"run_online_{level}_scorer"
+    schedule(level=level)
+    for number in range(4):
+        # Written now, in the order of a clock that is ten minutes behind the completion buffer.
+        begun_ms = window_end - 10 * MINUTE_MS + number * 1_000
+        session = {"mlflow.trace.session": f"s{number}"}
+        add_trace(begun_ms, f"t{number}", trace_metadata=session)
+        discovery.run(term)
+        finish(job_store, job_name)
+
+    found = [entry for params in params_of(job_store, job_name) for entry in params["batch"]]
+    key = f"{level}_id"
+    assert [entry[key] for entry in found] == [f"{level[0]}{number}" for number in range(4)]
 
 
 def test_a_crowded_filter_holds_back_the_checkpoint_of_a_sparse_one(
@@ -376,15 +397,19 @@ def break_scorer(tracking_store, name):
                 version.serialized_scorer = json.dumps(stored)
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [MlflowException("no backend"), KeyError("model"), RecursionError("deep"), OSError("disk")],
+)
 def test_an_experiment_in_trouble_stops_no_other_and_is_warned_of_once(
-    tracking_store, job_store, term, schedule, experiment_id, add_trace, window_end, caplog
+    tracking_store, job_store, term, schedule, experiment_id, add_trace, window_end, trouble, caplog
 ):
     other = tracking_store.create_experiment("other")
     schedule()
     schedule(to=other)
     add_trace(window_end - 1, "t1")
     add_trace(window_end - 1, "t2", experiment_id=other)
-    router = LocalOnly(refused=[experiment_id])
+    router = LocalOnly(refused=[experiment_id], error=trouble)
     discovery = make_discovery(tracking_store, job_store, router)
 
     with caplog.at_level(logging.WARNING, logger="mlflow.server.jobs.discovery"):
@@ -433,7 +458,6 @@ def test_every_workspace_is_looked_in_and_owns_its_jobs(
     tmp_path,
     job_store,
     term,
-    add_gateway_endpoint,
     start_trace,
     window_end,
     monkeypatch,
@@ -443,7 +467,7 @@ def test_every_workspace_is_looked_in_and_owns_its_jobs(
     experiments = {}
     for workspace in ("red", "blue"):
         with ServerWorkspaceContext(workspace):
-            add_gateway_endpoint(store)
+            add_gateway_endpoints(store, "endpoint")
             experiments[workspace] = store.create_experiment("scored")
             schedule_judge(store, experiments[workspace], "polite", 1.0, None, "trace")
             start_trace(store, experiments[workspace], window_end - 1, f"t-{workspace}")
@@ -520,6 +544,30 @@ def test_i10_a_cycle_in_which_nothing_is_new_costs_the_same_for_many_experiments
     assert costs[0] == costs[1] <= 8
 
 
+def test_i10_what_is_new_in_many_experiments_is_read_at_once(
+    discovery, term, tracking_store, job_store, schedule, add_trace, window_end
+):
+    experiments, costs = [], []
+    for more in (1, 11):
+        for _ in range(more):
+            experiments.append(tracking_store.create_experiment(f"e{len(experiments)}"))
+            schedule(to=experiments[-1])
+        # The first cycle puts checkpoints down.
+        discovery.run(term)
+        for each in experiments:
+            add_trace(window_end - 1, f"t{more}-{each}", experiment_id=each)
+        with Counter(tracking_store.engine) as counter:
+            discovery.run(term)
+        costs.append(len([s for s in counter.statements if is_work(s)]))
+        assert len(job_store.search_jobs(statuses=[JobStatus.PENDING])[0]) == len(experiments)
+        while job_store.search_jobs(statuses=[JobStatus.PENDING])[0]:
+            finish(job_store)
+        job_store.clock_offset_ms += MINUTE_MS
+        window_end += MINUTE_MS
+
+    assert costs[0] == costs[1]
+
+
 def is_work(statement):
     return not statement.startswith(("PRAGMA", "BEGIN"))
 
@@ -552,8 +600,16 @@ def test_a_level_without_scorers_keeps_no_old_checkpoint(
     assert TAG not in tracking_store.get_experiment(experiment_id).tags
 
 
-def test_a_backlog_is_answered_for_the_log(
-    tracking_store, job_store, term, schedule, add_trace, set_checkpoint, experiment_id, window_end
+def test_a_backlog_is_answered_and_logged(
+    tracking_store,
+    job_store,
+    term,
+    schedule,
+    add_trace,
+    set_checkpoint,
+    experiment_id,
+    window_end,
+    caplog,
 ):
     discovery = make_discovery(tracking_store, job_store)
     schedule()
@@ -563,11 +619,14 @@ def test_a_backlog_is_answered_for_the_log(
     behind = discovery.run(term)
     still_behind = discovery.run(term)
     finish(job_store)
-    caught_up = discovery.run(term)
+    with caplog.at_level("INFO"):
+        caught_up = discovery.run(term)
 
     assert (behind.experiments, behind.experiment_id) == (1, experiment_id)
     assert behind.oldest_ms == still_behind.oldest_ms == window_end - 4 * HOUR_MS
     assert caught_up.experiments == 0
+    told = [line for line in caplog.messages if "behind" in line or "caught up" in line]
+    assert [f"furthest in experiment {experiment_id}" in line for line in told] == [True, False]
 
 
 def test_a_session_that_goes_on_after_its_batch_waits_again_as_a_whole(
