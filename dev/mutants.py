@@ -1,6 +1,7 @@
 """The guards that keep the invariants, each with what is left when it is taken away.
 
-A text to be replaced stands exactly once in its module. `test` has to go red without the guard.
+A text to be replaced stands exactly once in its module. `test` has to go red without the guard, on
+the `database` that needs it.
 """
 
 from dataclasses import dataclass
@@ -33,16 +34,17 @@ class Mutant:
     module: str
     removals: tuple[tuple[str, str], ...]
     test: str
+    database: str = "sqlite"
 
 
-def _mutant(invariant, guard, module, old, new="", *more, test=None) -> Mutant:
+def _mutant(invariant, guard, module, old, new="", *more, test=None, **others) -> Mutant:
     removals = ((old, new), *zip(more[::2], more[1::2], strict=True))
-    return Mutant(invariant, guard, module, removals, test or _OF_INVARIANT[invariant])
+    return Mutant(invariant, guard, module, removals, test or _OF_INVARIANT[invariant], **others)
 
 
-def _store(invariant, guard, module, old, new="", *more, test=None) -> Mutant:
+def _store(invariant, guard, module, old, new="", *more, test=None, **others) -> Mutant:
     test = test and _OF_STORE + test
-    return _mutant(invariant, guard, _STORE + module, old, new, *more, test=test)
+    return _mutant(invariant, guard, _STORE + module, old, new, *more, test=test, **others)
 
 
 def _runner(invariant, guard, module, old, new="", *more, test=None) -> Mutant:
@@ -62,10 +64,26 @@ MUTANTS = [
     ),
     _store(
         "I1",
+        "successes that are written together name their fences",
+        "statements",
+        "jobs.c.fence == claims.c.fence, ",
+        test="test_successes.py",
+        database="postgresql",
+    ),
+    _store(
+        "I10",
+        "a plan that is kept looks rows up, however few there were",
+        "kept_plans",
+        "SET LOCAL enable_seqscan = off; ",
+        test="test_kept_plans.py",
+        database="postgresql",
+    ),
+    _store(
+        "I1",
         "a group succeeds as a whole or not at all",
         "owner_verbs",
-        "rowcount != count:",
-        "rowcount < 0:",
+        "if self._succeed_together(connection, successes) != len(successes):",
+        "if self._succeed_together(connection, successes) < 0:",
         test="test_successes.py",
     ),
     _runner(
@@ -119,7 +137,7 @@ MUTANTS = [
         "I2",
         "a transition names the states that it leaves",
         "statements",
-        ".where(in_states(leaves or transition.leaves), *guards)",
+        ".where(still_in(leaves or transition.leaves), *guards)",
         ".where(*guards)",
     ),
     _store(
@@ -139,9 +157,9 @@ MUTANTS = [
     _store(
         "I3",
         "retries are claimed among new jobs",
-        "claims",
-        ".where(*served, jobs.c.next_attempt_at <= now)",
-        ".where(*served, jobs.c.next_attempt_at < 0)",
+        "due_rows",
+        ".where(*served, suspicion.retried(), jobs.c.next_attempt_at <= now)",
+        ".where(*served, suspicion.retried(), jobs.c.next_attempt_at < 0)",
     ),
     _store(
         "I3",
@@ -151,11 +169,34 @@ MUTANTS = [
     ),
     _runner(
         "I3",
+        "what is claimed too late in a drain is left to recovery",
+        "runner",
+        "parts.owned.call_after_add(lambda: _give_up(parts))",
+        "pass",
+        test="test_runner.py",
+    ),
+    _runner(
+        "I3",
         "the leader sweeps",
         "sweep",
         "store.sweep(",
         "(lambda *term: 0)(",
         test="invariants/test_i03_no_lost_job.py",
+    ),
+    _runner(
+        "I3",
+        "a row that is kept locked holds up no others",
+        "recovery",
+        "            candidates = self._unlocked(candidates)\n",
+        test="test_recovery.py",
+    ),
+    _runner(
+        "I3",
+        "a row that was locked is looked at again",
+        "recovery",
+        "self._passed_over |= len(free) < len(candidates)",
+        "pass",
+        test="test_recovery.py",
     ),
     _store(
         "I4",
@@ -195,8 +236,8 @@ MUTANTS = [
         "I4",
         "a row goes when its work has gone",
         "statements",
-        "in_states(transitions.TERMINAL),\n        or_(jobs.c.lease_expires_at.is_(None), jobs",
-        "in_states(transitions.TERMINAL),\n        or_(jobs.c.id.is_not(None), jobs",
+        "still_in(transitions.TERMINAL),\n        or_(jobs.c.lease_expires_at.is_(None), jobs",
+        "still_in(transitions.TERMINAL),\n        or_(jobs.c.id.is_not(None), jobs",
         test="test_retention.py",
     ),
     _runner(
@@ -225,11 +266,27 @@ MUTANTS = [
     ),
     _runner(
         "I4",
+        "a watchdog stays while something of a job is left",
+        "watchdog",
+        'if self._mark is None or not _parts_of_family()["marked"](self._mark):',
+        "if True:",
+        test="test_watchdog.py",
+    ),
+    _runner(
+        "I4",
         "a job's descendants in other sessions end with it",
         "local.process_group",
         "if not self._family.end():",
         "if False:",
         test="local/test_process_group.py",
+    ),
+    _runner(
+        "I4",
+        "a process that does not tell whose it is yet is looked at again",
+        "local.family",
+        "if not environment and _starts_a_program(pid):",
+        "if False:",
+        test="local/test_family.py",
     ),
     _runner(
         "I4",
@@ -275,8 +332,8 @@ MUTANTS = [
         "I5",
         "a checkpoint stays behind the group that looked least far",
         "discovery.batches",
-        "reaches = min((look",
-        "reaches = max((look",
+        "reaches = min([window_end, *(look.frontier for look in looks if look.frontier)])",
+        "reaches = max([look.frontier for look in looks if look.frontier], default=window_end)",
         test="discovery/test_batches.py",
     ),
     _store(
@@ -306,6 +363,45 @@ MUTANTS = [
         "statements",
         ".select_from(scheduler_leases).where(lease_rows.held(term, now))",
         ".select_from(scheduler_leases)",
+    ),
+    _runner(
+        "I5",
+        "a checkpoint goes no further than what was seen",
+        "discovery.next_job",
+        "min(window_end_ms, newest_ms + 1)",
+        "window_end_ms",
+        test="discovery/test_surface_g.py",
+    ),
+    _runner(
+        "I5",
+        "a filter is left out only where the search works without it",
+        "discovery.filter_faults",
+        "    except MlflowException:\n        return False\n",
+        "    except MlflowException:\n        return True\n",
+        test="discovery/test_filter_faults.py",
+    ),
+    _runner(
+        "I6",
+        "a scheduled detection is claimed under the term",
+        "discovery.issue_schedules",
+        "submitting_under(term), written_by(claim)",
+        "submitting_under(term)",
+        test="discovery/test_issue_schedules.py",
+    ),
+    _runner(
+        "I6",
+        "what the leader submits names its term",
+        "submission",
+        "        term=submitting_term(),\n",
+        test="test_submission.py",
+    ),
+    _runner(
+        "I5",
+        "what is known ahead of a look stands after its checkpoint",
+        "discovery.traces_ahead",
+        "if p > each.checkpoint",
+        "if p",
+        test="discovery/test_traces_ahead.py",
     ),
     _store(
         "I6",
@@ -368,7 +464,7 @@ MUTANTS = [
         "I7",
         "the store's time is the database's",
         "sql_store",
-        "return dialects.now_ms(self.clock_offset_ms)",
+        "return dialects.now(self.clock_offset_ms)",
         'return sqlalchemy.literal(int(__import__("time").time() * 1000) + self.clock_offset_ms)',
     ),
     _store(
@@ -471,6 +567,37 @@ MUTANTS = [
         "return 0.0 if progressed else None",
     ),
     _runner(
+        "I3",
+        "a runner that was woken does not go by what it knew before",
+        "claimer",
+        "        self._exhausted.clear()\n",
+        test="test_claimer.py",
+    ),
+    _runner(
+        "I3",
+        "a slot is given back once, by the result or by the end of its job",
+        "owned_jobs",
+        "        if job.takes_slot:\n            job.takes_slot = False",
+        "        if True:\n            job.takes_slot = False",
+        test="test_owned_jobs.py",
+    ),
+    _runner(
+        "I3",
+        "a slot that is free again is filled though a claim was under way",
+        "claimer",
+        "            self._look_again()\n            return written\n",
+        "            return written\n",
+        test="test_claimer.py",
+    ),
+    _runner(
+        "I4",
+        "a lock is not given back in a transaction that may take others",
+        "lifecycle",
+        "        if job.lock_key is not None:\n",
+        "        if False:\n",
+        test="test_lifecycle.py",
+    ),
+    _runner(
         "I9",
         "a runner looks for cancellations unasked",
         "cancellation",
@@ -550,6 +677,69 @@ MUTANTS = [
         "change(transitions.ABANDON, now, held_by(claims))",
     ),
     _store("I11", "the history of crashes is bounded", "crashes", "[-MOST_KEPT:]"),
+    _store(
+        "I11",
+        "who crashed too often is a suspect",
+        "suspicion",
+        "return crashes * 2 > max_recoveries",
+        "return False",
+        test="test_suspects.py",
+    ),
+    _store(
+        "I11",
+        "a suspect is not claimed with others",
+        "suspicion",
+        "jobs.c.next_attempt_at > _due_at",
+        "jobs.c.next_attempt_at >= _due_at",
+        test="test_suspects.py",
+    ),
+    _store(
+        "I11",
+        "a suspect is claimed by itself",
+        "due_rows",
+        "    return _of_type(ranges, 1)\n",
+        "    return _of_type(ranges, 2)\n",
+        test="test_suspects.py",
+    ),
+    _store(
+        "I11",
+        "a suspect that is handed over stays one",
+        "statements",
+        "        **_due_again(candidate.is_suspect),\n",
+        test="test_suspects.py",
+    ),
+    _runner(
+        "I11",
+        "no suspect is claimed while one runs here",
+        "suspect_turns",
+        "return not self._owned.has_suspect(without)",
+        "return True",
+        test="test_suspect_turns.py",
+    ),
+    _runner(
+        "I11",
+        "the next suspect has its turn when one has ended",
+        "suspect_turns",
+        'none runs here."""\n        self._look_at = -math.inf\n',
+        'none runs here."""\n',
+        test="test_suspect_turns.py",
+    ),
+    _runner(
+        "I3",
+        "successes do not fill a suspect's slot for ever",
+        "claimer",
+        "if self._suspects.has_come(free, without=ended):",
+        "if False:",
+        test="test_suspect_turns.py",
+    ),
+    _runner(
+        "I3",
+        "a suspect without a slot has the next one of its type",
+        "suspect_turns",
+        "self._without_slot = found.difference(free)",
+        "self._without_slot = frozenset()",
+        test="test_suspect_turns.py",
+    ),
     _runner(
         "I11",
         "what a runner stops itself is no crash",

@@ -6,8 +6,9 @@ usage: dev/mutate.py [-j PROCESSES] [--by TEST] [WORD ...]
 A WORD picks guards, by invariant or by text. --by runs another test than the one that is named.
 
 Run it with the developer's environment. Nothing is written to the tree: a guard is taken away while
-its module is imported, in a process of its own. Tests run on SQLite, and have to be green with all
-guards in place. Exit code 1 if a mutant survives.
+its module is imported, in a process of its own. Tests run on SQLite, or on the one database that a
+guard is for, at `TEST_POSTGRES_URI`, and have to be green with all guards in place. Exit code 1 if
+a mutant survives.
 """
 
 import argparse
@@ -38,6 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WARM = ("mlflow.store.db.utils", "mlflow.store.tracking.dbmodels.models", "alembic.command")
 CHANGED = ("mlflow.server.jobs", "mlflow.store.jobs")
 NO_OUTCOME = "died"
+DATABASES = ("sqlite", "postgresql", "mysql")
 
 
 class GuardMissing(Exception):
@@ -108,6 +110,7 @@ class Run:
 
     mutant: Mutant | None
     tests: Sequence[str]
+    database: str
     answer: Path
     started: float
 
@@ -136,16 +139,17 @@ def run_all(mutants: Sequence[Mutant], processes: int, warm: Sequence[str] = WAR
         importlib.import_module(module)
     early = [name for name in sys.modules if name.startswith(CHANGED)]
     assert not early, f"imported before it can be changed: {early}"
-    tests = sorted({mutant.test for mutant in mutants})
-    waiting = [(mutant, [mutant.test]) for mutant in mutants]
-    waiting += [(None, tests)]
+    waiting = [(mutant, [mutant.test], mutant.database) for mutant in mutants]
+    for database in DATABASES:
+        tests = sorted({mutant.test for mutant in mutants if mutant.database == database})
+        waiting += [(None, tests, database)] if tests else []
     running: dict[int, Run] = {}
     problems = []
     with tempfile.TemporaryDirectory() as directory:
         while waiting or running:
             while waiting and len(running) < processes:
-                mutant, chosen = waiting.pop()
-                run = Run(mutant, chosen, Path(directory, str(len(waiting))), time.monotonic())
+                answer = Path(directory, str(len(waiting)))
+                run = Run(*waiting.pop(), answer, time.monotonic())
                 running[_start(run)] = run
             pid, _ = os.wait()
             run = running.pop(pid)
@@ -166,7 +170,8 @@ def _start(run: Run) -> int:
 def _run_here(run: Run) -> None:
     silent = io.StringIO()
     outcome = Outcome()
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-k", "not postgresql and not mysql"]
+    others = " and ".join(f"not {each}" for each in DATABASES if each != run.database)
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-k", others]
     with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
         if run.mutant is not None:
             sys.meta_path.insert(0, Remover(run.mutant))

@@ -153,18 +153,27 @@ class Server:
                 continue
 
     def processes(self) -> dict[int, list[str]]:
-        """Returns pid -> command line of all live processes started by this server (Linux)."""
-        found = {}
+        """Returns pid -> command line of all live processes started by this server (Linux).
+
+        Those that were started with an empty environment are found by their parent.
+        """
+        mark = f"{_MARK}={self._mark}".encode()
+        commands, parents, found = {}, {}, set()
         for entry in Path("/proc").glob("[0-9]*"):
+            pid = int(entry.name)
             try:
-                if f"{_MARK}={self._mark}".encode() not in (entry / "environ").read_bytes():
-                    continue
                 command = (entry / "cmdline").read_bytes().decode(errors="replace")
+                # The command in parentheses may hold blanks.
+                parents[pid] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if mark in (entry / "environ").read_bytes():
+                    found.add(pid)
             except OSError:
                 continue
             if command:
-                found[int(entry.name)] = command.strip("\0").split("\0")
-        return found
+                commands[pid] = command.strip("\0").split("\0")
+        while children := {pid for pid in commands if parents[pid] in found} - found:
+            found |= children
+        return {pid: commands[pid] for pid in commands if pid in found}
 
     def log(self) -> str:
         """Returns everything the server has printed."""

@@ -24,6 +24,8 @@ from dev.bench.growth import contest as of_growth
 from dev.bench.peers import PEERS, PeerEnvironment
 from dev.bench.recovery import contest as of_recovery
 from dev.bench.rounds import progress
+from dev.bench.scoring import contest as of_scoring
+from dev.bench.scoring import discovery as of_discovery
 from dev.bench.servers import contest as of_servers
 
 KINDS = ("postgresql", "sqlite")
@@ -36,6 +38,8 @@ class Sizes:
     servers: of_servers.Sizes = field(default_factory=of_servers.Sizes)
     core: of_core.Sizes = field(default_factory=of_core.Sizes)
     growth: of_growth.Sizes = field(default_factory=of_growth.Sizes)
+    scoring: of_scoring.Sizes = field(default_factory=of_scoring.Sizes)
+    recovery: of_recovery.Sizes = field(default_factory=of_recovery.Sizes)
 
 
 QUICK = Sizes(
@@ -46,6 +50,12 @@ QUICK = Sizes(
     of_growth.Sizes(
         rows=(1_000, 10_000), workspaces=(1, 100), runners=(1, 2), jobs=100, seconds=1.0
     ),
+    of_scoring.Sizes(
+        of_discovery.Sizes(traces=(1_000,), experiments=(1, 20), looks=3),
+        waiting=(1_200, 20),
+        batch=10,
+    ),
+    of_recovery.Sizes(default_lease=False),
 )
 
 
@@ -91,9 +101,20 @@ def measure_growth(run: Run) -> dict[str, Measured]:
 
 def measure_recovery(run: Run) -> dict[str, Measured]:
     return {
-        f"Recovery on {kind}": of_recovery.contest(run.databases, kind, run.rounds, run.only)
+        f"Recovery on {kind}": of_recovery.contest(
+            run.databases, kind, run.sizes.recovery, run.rounds, run.only
+        )
         for kind in run.kinds
-        if kind != "sqlite"
+    }
+
+
+def measure_scoring(run: Run) -> dict[str, Measured]:
+    return {
+        f"Online scoring on {kind}: {title}": measured
+        for kind in run.kinds
+        for title, measured in of_scoring.contest(
+            run.databases, kind, run.sizes.scoring, run.rounds, run.only
+        ).items()
     }
 
 
@@ -102,6 +123,7 @@ GROUPS: dict[str, Callable[[Run], dict[str, Measured]]] = {
     "core": measure_core,
     "growth": measure_growth,
     "recovery": measure_recovery,
+    "scoring": measure_scoring,
 }
 
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from dev.chaos.effects import EffectLog
 from dev.chaos.faults import DATABASE_FAULTS, DISK_FAULTS, Fault
+from dev.chaos.outages import DATABASE, DOWN, UP
 from dev.chaos.replica import Replica
 from dev.chaos.surroundings import Surroundings, full_disk
 from tests.pauses import pause_between_writes
@@ -41,6 +42,7 @@ class Attack:
         self._disturbed: set[int] = set()
         self._ended: dict[int, int] = {}
         self._busy: threading.Thread | None = None
+        self._up: set[str] = set()
 
     @property
     def is_over(self) -> bool:
@@ -61,6 +63,17 @@ class Attack:
             code = replica.exit_code
             self._log.write("ended runner", replica=replica.name, pid=pid, code=code, ms=_now_ms())
             self._after(_RESTART_SECONDS, replica.start)
+        self._tell_who_is_up()
+
+    def _tell_who_is_up(self) -> None:
+        up = {
+            replica.name
+            for number, replica in enumerate(self._replicas)
+            if number not in self._disturbed and replica.is_ready
+        }
+        for name in sorted(up ^ self._up):
+            self._tell(UP if name in up else DOWN, name)
+        self._up = up
 
     def inject(self, fault: Fault) -> bool:
         """Do it; whether that was possible now."""
@@ -68,7 +81,9 @@ class Attack:
             if self._busy and self._busy.is_alive():
                 return False
             self._note(fault, None, [])
-            self._busy = threading.Thread(target=getattr(self, _method(fault)), daemon=True)
+            self._busy = threading.Thread(
+                target=self._take_the_database, args=(getattr(self, _method(fault)),), daemon=True
+            )
             self._busy.start()
             return True
         up = [
@@ -91,11 +106,7 @@ class Attack:
         return self._signal(fault, number, "job", signal.SIGKILL)
 
     def _kill_fork_server(self, fault: Fault, number: int) -> bool:
-        # One that was killed before its first job is not replaced, and all later jobs start afresh:
-        # a fleet of those would be busy with nothing else.
-        return self._has_worked(number) and self._signal(
-            fault, number, "fork server", signal.SIGKILL
-        )
+        return self._signal(fault, number, "fork server", signal.SIGKILL)
 
     def _drain(self, fault: Fault, number: int) -> bool:
         return self._signal(fault, number, "runner", signal.SIGTERM)
@@ -110,12 +121,34 @@ class Attack:
     def _pause_job(self, fault: Fault, number: int) -> bool:
         if not self._signal(fault, number, "job", signal.SIGSTOP):
             return False
-        self._resume_later(self._last_pid, None)
+        self._resume_later([self._last_pid], None)
+        return True
+
+    def _pause_replica(self, fault: Fault, number: int) -> bool:
+        if not self._stop_runner(number):
+            return False
+        replica = self._replicas[number]
+        # Those that could undo what the jobs do wake last.
+        pids = [
+            each.pid for each in sorted(replica.processes(), key=lambda each: each.role != "job")
+        ]
+        for pid in pids:
+            _send(pid, signal.SIGSTOP)
+        self._note(fault, replica, [replica.runner_pid])
+        self._resume_later(pids, number)
         return True
 
     def _pause_runner(self, fault: Fault, number: int) -> bool:
+        if not self._stop_runner(number):
+            return False
         replica = self._replicas[number]
-        pid = replica.runner_pid
+        # Noted when it has stopped: until then it may renew.
+        self._note(fault, replica, [replica.runner_pid])
+        self._resume_later([replica.runner_pid], number)
+        return True
+
+    def _stop_runner(self, number: int) -> bool:
+        pid = self._replicas[number].runner_pid
         try:
             if self._around.kind == "sqlite":
                 pause_between_writes(pid, self._around.uri)
@@ -123,12 +156,8 @@ class Attack:
                 os.kill(pid, signal.SIGSTOP)
         except (AssertionError, ProcessLookupError):
             # It has ended meanwhile, of a job or by its watchdog; or nobody lets go of the file.
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+            _send(pid, signal.SIGCONT)
             return False
-        # Noted when it has stopped: until then it may renew.
-        self._note(fault, replica, [pid])
-        self._resume_later(pid, number)
         return True
 
     def _reset(self, fault: Fault, number: int) -> bool:
@@ -141,6 +170,11 @@ class Attack:
 
     def _hang_then_reset(self, fault: Fault, number: int) -> bool:
         return self._cut_off(fault, number, lambda proxy: proxy.reset())
+
+    def _take_the_database(self, take: Callable[[], None]) -> None:
+        self._tell(DOWN, DATABASE)
+        take()
+        self._tell(UP, DATABASE)
 
     def _restart_database(self) -> None:
         self._around.server.stop()
@@ -174,20 +208,16 @@ class Attack:
             return False
         pid = self._last_pid = pids[int(fault.choice * len(pids))]
         self._note(fault, replica, [pid])
-        with suppress(ProcessLookupError):
-            os.kill(pid, which)
+        _send(pid, which)
         return True
 
-    def _has_worked(self, number: int) -> bool:
-        return any(each.role == "job" for each in self._replicas[number].processes())
-
-    def _resume_later(self, pid: int, number: int | None) -> None:
+    def _resume_later(self, pids: list[int], number: int | None) -> None:
         if number is not None:
             self._disturbed.add(number)
 
         def resume() -> None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+            for pid in pids:
+                _send(pid, signal.SIGCONT)
             self._disturbed.discard(number)
 
         self._after(self._past_lease, resume)
@@ -202,6 +232,14 @@ class Attack:
     def _note(self, fault: Fault, replica: Replica | None, pids: list[int]) -> None:
         name = replica.name if replica else None
         self._log.write("fault", kind=fault.kind, replica=name, pids=pids, ms=_now_ms())
+
+    def _tell(self, what: str, who: str) -> None:
+        self._log.write(what, who=who, ms=_now_ms())
+
+
+def _send(pid: int, which: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, which)
 
 
 def _method(fault: Fault) -> str:

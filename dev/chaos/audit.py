@@ -12,18 +12,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy
 
 from dev.chaos import effects
+from dev.chaos.effects import Effect
 
 SUCCEEDED, FAILED, CANCELED = 2, 3, 5
 TERMINAL = {SUCCEEDED, FAILED, 4, CANCELED}
 ENDS_AS = {"succeed": SUCCEEDED, "fail": FAILED}
 NOT_RUN = "Not run:"
-
-Effect = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,7 @@ def read_rows(uri: str) -> list[Row]:
 
 def audit(rows: Iterable[Row], log: Iterable[Effect], jobs: int) -> list[str]:
     """Every promise that was broken, as a sentence."""
-    by_job: dict[str, list[Effect]] = defaultdict(list)
-    for effect in sorted(log, key=lambda each: each["at"]):
-        by_job[effect.get("job", "")].append(effect)
+    by_job = effects.by_job(log)
     rows = {row.job: row for row in rows}
     return [
         *_missing(rows, jobs),

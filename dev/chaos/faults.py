@@ -14,6 +14,7 @@ PROCESS_FAULTS = (
     "kill-job",
     "kill-fork-server",
     "pause-runner",
+    "pause-replica",
     "pause-job",
     "drain",
 )

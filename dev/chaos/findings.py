@@ -3,7 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-KINDS = ("lost", "doubled", "overlapping", "stale", "late", "unexplained")
+from dev.chaos.recoveries import Recovery
+
+KINDS = ("lost", "doubled", "overlapping", "stale", "late", "repeated", "blamed", "unexplained")
 
 
 @dataclass
@@ -16,8 +18,7 @@ class Findings:
         faults: How often each fault was injected.
         attempts: How many attempts began.
         set_aside: Jobs that were given up since they were recovered too often.
-        recoveries_ms: For each way in which a runner was taken, how long it took after that until
-            its jobs could be claimed, or had ended; in order.
+        recoveries: What became of each job that was under way on a runner which was taken.
     """
 
     problems: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
@@ -25,7 +26,7 @@ class Findings:
     faults: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
     set_aside: int = 0
-    recoveries_ms: dict[str, list[int]] = field(default_factory=dict)
+    recoveries: list[Recovery] = field(default_factory=list)
 
     @property
     def broken(self) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import sqlalchemy
 
 from dev.build.project import ROOT
-from dev.chaos import effects, faults, fleet_audit
+from dev.chaos import effects, faults, fleet_audit, fleet_jobs_path
 from dev.chaos.attack import Attack
 from dev.chaos.effects import EffectLog
 from dev.chaos.findings import Findings
@@ -28,16 +28,17 @@ from dev.chaos.history import READY
 from dev.chaos.replica import Replica
 from dev.chaos.report import print_findings
 from dev.chaos.surroundings import KINDS, Surroundings, surroundings
+from dev.serving import clean_environment
 
 LEASE_SECONDS = 5.0
 REPLICAS = {"postgresql": 3, "mariadb": 3, "sqlite": 2}
+MAX_RETRIES = 3
 
 _SETTINGS = {
     "MLFLOW_SERVER_JOB_LEASE_TTL": str(LEASE_SECONDS),
     "MLFLOW_SERVER_SCHEDULER_LEASE_TTL": "3",
     "MLFLOW_SERVER_JOB_POLL_INTERVAL": "0.5",
     "MLFLOW_SERVER_JOB_DRAIN_GRACE": "1",
-    "MLFLOW_SERVER_JOB_TRANSIENT_ERROR_MAX_RETRIES": "3",
     "MLFLOW_SERVER_JOB_TRANSIENT_ERROR_RETRY_BASE_DELAY": "0.2",
     "MLFLOW_SERVER_JOB_TRANSIENT_ERROR_RETRY_MAX_DELAY": "1",
 }
@@ -81,6 +82,7 @@ def run(
     *,
     rate: float = 3.0,
     poisons: int = 1,
+    max_retries: int = MAX_RETRIES,
     patience: float = 240.0,
     only: list[str] | None = None,
     progress: Callable[[str], None] = lambda line: None,
@@ -94,6 +96,7 @@ def run(
         seed: What the load and the faults are drawn from.
         rate: Jobs per second.
         poisons: Jobs that kill each runner that they meet.
+        max_retries: How often a job may be begun again after a crash, and after a failure.
         patience: How many seconds after the last fault the rest may take.
         only: The faults to inject; all that are possible unless given.
         progress: Told what happens, a line at a time.
@@ -113,8 +116,9 @@ def run(
             if only is None or each in only
         ]
         plan = faults.schedule(kinds, REPLICAS[kind], seconds, seed) if kinds else []
-        with _load(around.uri, log_folder, rate, poisons, seed) as load:
-            fleet = _Fleet(around, folder, EffectLog(log_folder), progress)
+        options = {"rate": rate, "poisons": poisons, "max-retries": max_retries, "seed": seed}
+        with _load(around.uri, log_folder, options) as load:
+            fleet = _Fleet(around, folder, EffectLog(log_folder), max_retries, progress)
             try:
                 fleet.start(patience)
                 load.stdin.write(b"go\n")
@@ -127,7 +131,7 @@ def run(
             finally:
                 fleet.kill()
         done.findings = fleet_audit.audit(
-            fleet_audit.read_database(around.uri), [*effects.read(log_folder)]
+            fleet_audit.read_database(around.uri), [*effects.read(log_folder)], max_retries
         )
     done.seconds = time.monotonic() - began
     return done
@@ -147,17 +151,26 @@ def show(done: Run) -> None:
 
 class _Fleet:
     def __init__(
-        self, around: Surroundings, folder: Path, log: EffectLog, progress: Callable[[str], None]
+        self,
+        around: Surroundings,
+        folder: Path,
+        log: EffectLog,
+        max_retries: int,
+        progress: Callable[[str], None],
     ) -> None:
         self._progress = progress
         self._began = time.monotonic()
         clocks = around.clocks or [{}] * len(around.uris)
+        settings = {
+            **_SETTINGS,
+            "MLFLOW_SERVER_JOB_TRANSIENT_ERROR_MAX_RETRIES": str(max_retries),
+        }
         self._replicas = [
-            Replica(f"replica-{number}", uri, folder, {**_SETTINGS, **clock})
+            Replica(f"replica-{number}", uri, folder, {**settings, **clock})
             for number, (uri, clock) in enumerate(zip(around.uris, clocks, strict=True))
         ]
         self._attack = Attack(self._replicas, around, log, LEASE_SECONDS)
-        log.write("calibrated", ms=time.time_ns() // 1_000_000)
+        log.calibrate()
         self._engine = sqlalchemy.create_engine(around.uri, poolclass=sqlalchemy.pool.NullPool)
 
     def start(self, patience: float) -> None:
@@ -226,16 +239,19 @@ class _Fleet:
 
 
 @contextmanager
-def _load(
-    uri: str, log_folder: Path, rate: float, poisons: int, seed: int
-) -> Iterator[subprocess.Popen]:
+def _load(uri: str, log_folder: Path, options: dict[str, float]) -> Iterator[subprocess.Popen]:
     command = [
         *(sys.executable, "-m", "dev.chaos.load", "--database", uri),
-        *("--effects", str(log_folder), "--rate", str(rate)),
-        *("--poisons", str(poisons), "--seed", str(seed)),
+        *("--effects", str(log_folder)),
+        *(word for name, value in options.items() for word in (f"--{name}", str(value))),
     ]
     load = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        command,
+        cwd=ROOT,
+        env=clean_environment(fleet_jobs_path.served(uri)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         if READY.encode() not in load.stdout.readline():

@@ -9,6 +9,9 @@ Like `audit` it shares no code with the store. What it says of each kind:
 - overlapping: work on one job, or under one key, by two attempts at once;
 - stale: something in a row that an attempt wrote which the row was not under any more;
 - late: work that went on after its job had been taken from it by recovery;
+- repeated: a job that was begun again after it had crashed as often as it may;
+- blamed: a job that was given up and is no poison, and once it had crashed more than half as often
+  as it may, it was on one runner with a poison that had as well;
 - unexplained: an end that nothing in the log accounts for.
 """
 
@@ -20,31 +23,34 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 
-from dev.chaos import effects
-from dev.chaos.audit import CANCELED, FAILED, NOT_RUN, SUCCEEDED, TERMINAL, Effect, overlaps
+from dev.chaos import effects, history
+from dev.chaos.audit import CANCELED, FAILED, NOT_RUN, SUCCEEDED, TERMINAL, overlaps
+from dev.chaos.effects import Effect, wall_ms
 from dev.chaos.findings import Findings
-from dev.chaos.history import TABLE
+from dev.chaos.history import Change, Leading
+from dev.chaos.recoveries import NEEDS_RECOVERY, PENDING, RUNNING, recoveries
 from dev.chaos.report import print_findings
 
-PENDING, RUNNING, NEEDS_RECOVERY = 0, 1, 6
-
 # Jobs that cannot end well.
-_DOOMED = {"chaos_crashing", "chaos_poison"}
-# Recoveries after which a job may have been set aside.
-_SET_ASIDE_AFTER = 3
+_POISON = "chaos_poison"
+_DOOMED = {"chaos_crashing", _POISON}
 # The history's clock is the database's, and the effect log's that of the host's uptime.
 _CLOCKS_DIFFER_MS = 150
-_TAKES_A_RUNNER = {"kill-runner", "kill-replica", "pause-runner", "hang", "hang-then-reset"}
-_BY_ITSELF = "killed by its job or watchdog"
 _MESSAGE = re.compile(r"fence (\d+)")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the database says of a job in the end."""
+    """What the database says of a job in the end.
+
+    Attributes:
+        recoveries: How often it crashed, by its own count.
+        crashes: Of how many of these there is a history.
+    """
 
     job: str
     name: str
@@ -52,67 +58,71 @@ class Job:
     fence: int
     result: str | None
     key: str | None
+    recoveries: int = 0
+    crashes: int = 0
 
 
 @dataclass(frozen=True)
-class Change:
-    """One change of a row, as the database wrote it down."""
+class Left:
+    """What a run left in its database.
 
-    job: str
-    at_ms: int
-    old_status: int
-    status: int
-    old_fence: int
-    fence: int
-    claimed_by: str | None
-    result: str | None
-    status_message: str | None
+    Attributes:
+        jobs: All of them.
+        changes: What was done to them, oldest first.
+        leaders: Who began to lead, oldest first.
+    """
+
+    jobs: list[Job]
+    changes: list[Change]
+    leaders: list[Leading]
 
 
-def read_database(uri: str) -> tuple[list[Job], list[Change]]:
-    """All jobs, and all that was done to them, oldest first."""
+def read_database(uri: str) -> Left:
+    """All that a run left there."""
     engine = sqlalchemy.create_engine(uri)
-    jobs = "SELECT id, job_name, status, fence, result, lock_key FROM jobs"
-    changes = (
-        "SELECT job, at_ms, old_status, status, old_fence, fence, claimed_by, result, "
-        f"status_message FROM {TABLE} ORDER BY seq"
-    )
+    jobs = "SELECT id, job_name, status, fence, result, lock_key, recovery_count, crashes FROM jobs"
     try:
         with engine.connect() as connection:
-            return (
-                [Job(*row) for row in connection.execute(sqlalchemy.text(jobs))],
-                [Change(*row) for row in connection.execute(sqlalchemy.text(changes))],
-            )
+            rows = connection.execute(sqlalchemy.text(jobs)).all()
+        return Left([Job(*row[:-1], _length(row.crashes)) for row in rows], *history.read(engine))
     finally:
         engine.dispose()
 
 
-def audit(database: tuple[list[Job], list[Change]], log: list[Effect]) -> Findings:
-    """What the database and the log say, put together."""
-    jobs = {job.job: job for job in database[0]}
-    history: dict[str, list[Change]] = defaultdict(list)
-    for change in database[1]:
-        history[change.job].append(change)
-    done: dict[str, list[Effect]] = defaultdict(list)
-    for effect in sorted(log, key=lambda each: each["at"]):
-        done[effect.get("job", "")].append(effect)
+def audit(left: Left, log: list[Effect], max_retries: int) -> Findings:
+    """What the database and the log say, put together.
+
+    Args:
+        left: The database.
+        log: The effects, in any order.
+        max_retries: How often a job that crashed may be begun again.
+    """
+    jobs = {job.job: job for job in left.jobs}
+    changes_of: dict[str, list[Change]] = defaultdict(list)
+    for change in left.changes:
+        changes_of[change.job].append(change)
+    done = effects.by_job(log)
     kills = _kills(done[""], log)
+    poisoned = _poisoned(changes_of, log, max_retries)
 
     found = Findings()
     found.problems["lost"] += _lost(jobs, done)
     found.problems["overlapping"] += overlaps(done)
     for job in jobs.values():
-        changes, effects_of_job = history[job.job], done[job.job]
+        changes, effects_of_job = changes_of[job.job], done[job.job]
         found.problems["doubled"] += _doubled(changes, effects_of_job)
         found.problems["stale"] += _stale(changes)
-        found.problems["late"] += _late(changes, effects_of_job, _monotonic_offset_ms(done[""]))
-        found.problems["unexplained"] += _unexplained(job, changes, effects_of_job, kills)
+        found.problems["late"] += _late(changes, effects_of_job, done[""])
+        found.problems["repeated"] += _repeated(job, changes, effects_of_job, max_retries)
+        found.problems["blamed"] += _blamed(job, changes, poisoned, max_retries)
+        found.problems["unexplained"] += _unexplained(
+            job, changes, effects_of_job, kills, max_retries
+        )
         found.jobs[job.name, job.status] += 1
-        found.set_aside += job.status == FAILED and _was_set_aside(job, changes)
+        found.set_aside += _was_set_aside(job, max_retries)
     found.faults.update(each["kind"] for each in done[""] if each["what"] == "fault")
     found.attempts = sum(each["what"] == "started" for each in log)
-    for way, time_ms in sorted(_recoveries(history, done[""])):
-        found.recoveries_ms.setdefault(way, []).append(time_ms)
+    found.recoveries = [*recoveries(changes_of, left.leaders, done)]
     return found
 
 
@@ -172,7 +182,7 @@ def _stale(changes: list[Change]) -> Iterator[str]:
             yield f"{change.job} under fence {change.fence} got the progress of {message[1]}."
 
 
-def _late(changes: list[Change], done: list[Effect], offset_ms: int) -> Iterator[str]:
+def _late(changes: list[Change], done: list[Effect], told: list[Effect]) -> Iterator[str]:
     taken = {
         change.old_fence: change.at_ms
         for change in changes
@@ -181,7 +191,7 @@ def _late(changes: list[Change], done: list[Effect], offset_ms: int) -> Iterator
     latest: dict[int, int] = {}
     for each in done:
         if each["what"] in ("started", "worked", "ended"):
-            at_ms = each["at"] // 1_000_000 + offset_ms
+            at_ms = wall_ms(each, told)
             latest[each["fence"]] = max(at_ms, latest.get(each["fence"], at_ms))
     for fence, at_ms in taken.items():
         late = latest.get(fence, at_ms) - at_ms
@@ -189,22 +199,86 @@ def _late(changes: list[Change], done: list[Effect], offset_ms: int) -> Iterator
             yield f"{changes[0].job}: fence {fence} worked {late} ms after its recovery."
 
 
+def _repeated(
+    job: Job, changes: list[Change], done: list[Effect], max_retries: int
+) -> Iterator[str]:
+    told = Counter(each["what"] for each in done)
+    if told["poisoning"] > max_retries + 1:
+        yield f"{job.job} was let to kill {told['poisoning']} runners."
+    if job.recoveries > max_retries + 1:
+        yield f"{job.job} was recovered, or given up, {job.recoveries} times."
+    taken = sum(change.status == NEEDS_RECOVERY for change in changes)
+    if told["crashing"] > taken + 1:
+        yield f"{job.job} crashed {told['crashing']} times, and was taken from a runner {taken}."
+
+
+def _blamed(
+    job: Job, changes: list[Change], poisoned: set[int | None], max_retries: int
+) -> Iterator[str]:
+    if job.name == _POISON or not _was_set_aside(job, max_retries):
+        return
+    suspicious = _suspicious(changes, max_retries)
+    for change in changes:
+        if (
+            change.status == NEEDS_RECOVERY
+            and change.runner in poisoned
+            and change.fence in suspicious
+        ):
+            yield f"{job.job} was set aside, and crash {change.crashes + 1} was a poison's."
+
+
+def _poisoned(
+    changes_of: dict[str, list[Change]], log: list[Effect], max_retries: int
+) -> set[int | None]:
+    """The runners that were killed by a poison which had crashed often enough to be known."""
+    kills = {(each["job"], each["fence"]) for each in log if each["what"] == "poisoning"}
+    suspicious = {job: _suspicious(changes_of[job], max_retries) for job, _ in kills}
+    return {
+        change.runner
+        for job, fence in kills
+        for change in changes_of[job]
+        if (change.status, change.fence) == (RUNNING, fence) and fence in suspicious[job]
+    }
+
+
+def _suspicious(changes: list[Change], max_retries: int) -> set[int]:
+    """The fences of a job's attempts after more than half of the crashes that it may have.
+
+    Attempts that follow an orderly failure are left out, until the next crash.
+    """
+    fences, crashes, is_cleared = set(), 0, False
+    for change in changes:
+        if change.crashes > crashes:
+            crashes, is_cleared = change.crashes, False
+        elif (change.old_status, change.status) == (RUNNING, PENDING):
+            is_cleared = True
+        if change.status == RUNNING and not is_cleared and crashes * 2 > max_retries:
+            fences.add(change.fence)
+    return fences
+
+
 def _unexplained(
-    job: Job, changes: list[Change], done: list[Effect], kills: "_Kills"
+    job: Job, changes: list[Change], done: list[Effect], kills: "_Kills", max_retries: int
 ) -> Iterator[str]:
     told = {each["what"] for each in done}
-    if "submitting" not in told:
+    if not told & {"submitting", "resubmitted"}:
         yield f"{job.job} was submitted by nobody."
+    if "resubmitted" in told and job.status != SUCCEEDED:
+        yield f"{job.job} was set aside, cured and submitted again, and its status is {job.status}."
     if "canceled" in told and job.status != CANCELED:
         yield f"{job.job} was canceled, and its status is {job.status}."
     match job.status:
         case 2:
             ends = {(each["fence"], each["pid"]) for each in done if each["what"] == "ended"}
-            if (job.fence, _pid_of(job.result)) not in ends or job.name in _DOOMED:
+            is_doomed = job.name in _DOOMED and "resubmitted" not in told
+            if (job.fence, _pid_of(job.result)) not in ends or is_doomed:
                 yield f"{job.job} has a success that no attempt had: {job.result}."
         case 3:
-            explained = _was_killed(changes, done, kills) or _was_set_aside(job, changes)
-            if job.name not in _DOOMED and not explained:
+            aside = _was_set_aside(job, max_retries)
+            if aside and job.crashes != job.recoveries:
+                yield f"{job.job} crashed {job.recoveries} times, and shows {job.crashes} of them."
+            own_way = "crashing" in told or (job.name == _POISON and aside)
+            if not (own_way or aside or _was_killed(changes, done, kills)):
                 yield f"{job.job} ({job.name}) failed: {job.result}"
         case 5:
             not_run = (job.result or "").startswith(NOT_RUN) and job.key is not None
@@ -214,40 +288,13 @@ def _unexplained(
             yield f"{job.job} timed out, and has no timeout."
 
 
-def _was_set_aside(job: Job, changes: list[Change]) -> bool:
-    recoveries = sum(change.status == NEEDS_RECOVERY for change in changes)
-    return job.status == FAILED and recoveries >= _SET_ASIDE_AFTER
+def _was_set_aside(job: Job, max_retries: int) -> bool:
+    return job.status == FAILED and job.recoveries > max_retries
 
 
-def _recoveries(history: dict[str, list[Change]], told: list[Effect]) -> Iterator[tuple[str, int]]:
-    """From the moment at which its runner was taken until a job was free, or had ended."""
-    taken: dict[int, tuple[str, int]] = {}
-    for each in told:
-        if each["what"] == "fault" and each["kind"] in _TAKES_A_RUNNER:
-            taken.setdefault(each["pids"][0], (each["kind"], each["ms"]))
-        elif each["what"] == "ended runner" and each["code"] != 0:
-            taken.setdefault(each["pid"], (_BY_ITSELF, each["ms"]))
-    for changes in history.values():
-        for pid, (way, at_ms) in taken.items():
-            before = [change for change in changes if change.at_ms <= at_ms]
-            if not before or before[-1].status != RUNNING:
-                continue
-            if f":{pid}:" not in (before[-1].claimed_by or ""):
-                continue
-            after = (change for change in changes[len(before) :] if _is_free(change))
-            if (free := next(after, None)) is not None:
-                yield way, free.at_ms - at_ms
-
-
-def _is_free(change: Change) -> bool:
-    return change.status not in (RUNNING, NEEDS_RECOVERY)
-
-
-def _monotonic_offset_ms(told: list[Effect]) -> int:
-    for each in told:
-        if each["what"] == "calibrated":
-            return each["ms"] - each["at"] // 1_000_000
-    return 0
+def _length(crashes: Any) -> int:
+    # A driver may read JSON by itself.
+    return len((json.loads(crashes) if isinstance(crashes, str) else crashes) or [])
 
 
 def _fence_of(result: str | None) -> int | None:
@@ -265,8 +312,13 @@ def main() -> int:
     )
     parser.add_argument("--database", required=True, help="URI of the database")
     parser.add_argument("--effects", type=Path, required=True, help="folder of the effect logs")
+    parser.add_argument(
+        "--max-retries", type=int, default=3, help="how often a job may crash and go on (3)"
+    )
     options = parser.parse_args()
-    found = audit(read_database(options.database), [*effects.read(options.effects)])
+    found = audit(
+        read_database(options.database), [*effects.read(options.effects)], options.max_retries
+    )
     print_findings(found, options.database)
     return 1 if found.broken else 0
 

@@ -17,6 +17,7 @@ from mlflow.server.jobs.functions import TransientError, job
 from mlflow.server.jobs.progress import update_job_progress
 
 TICK_SECONDS = 0.05
+ANTIDOTE = "antidote"
 
 
 @job("chaos_plain", max_workers=2)
@@ -53,6 +54,7 @@ def crashing(folder, ticks, how):
     """Its process ends without a word."""
     attempt = _Attempt(folder)
     attempt.work(ticks)
+    attempt.log.write("crashing", **attempt.facts)
     if how == "exit":
         os._exit(3)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -60,12 +62,14 @@ def crashing(folder, ticks, how):
 
 @job("chaos_poison", max_workers=1)
 def poison(folder, ticks):
-    """Kills the runner of each of its attempts."""
+    """Kills the runner of each of its attempts, until there is an antidote."""
     attempt = _Attempt(folder)
+    if (Path(folder) / ANTIDOTE).exists():
+        return attempt.run(ticks)
     attempt.work(ticks)
     attempt.log.write("poisoning", **attempt.facts)
     os.kill(int(os.environ["_MLFLOW_ORIGINAL_PARENT_PID"]), signal.SIGKILL)
-    attempt.work(itertools.count())
+    return attempt.work(itertools.count())
 
 
 class _Attempt:

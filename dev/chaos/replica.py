@@ -19,6 +19,7 @@ from dev.serving import clean_environment
 _MARK = "MLFLOW_CHAOS_REPLICA"
 _READY = "Job runner "
 _LOOK_SECONDS = 0.1
+_WATCHDOG = b"watchdog.py"
 _STAND_IN = "import signal; signal.pause()"
 
 
@@ -28,7 +29,7 @@ class Process:
 
     Attributes:
         pid: Its process id.
-        role: `server`, `runner`, `fork server`, `job` or `other`.
+        role: `server`, `runner`, `watchdog`, `fork server`, `job` or `other`.
     """
 
     pid: int
@@ -50,18 +51,17 @@ class Replica:
         self.log = folder / f"{name}.log"
         self._folder = folder
         self._mark = uuid.uuid4().hex
-        self._env = clean_environment(settings) | {
-            _MARK: self._mark,
-            "PYTHONPATH": os.pathsep.join(
-                [str(fleet_jobs_path.made_in(folder)), settings.get("PYTHONPATH", "")]
-            ).rstrip(os.pathsep),
-            "_MLFLOW_SERVER_FILE_STORE": uri,
-            "MLFLOW_BACKEND_STORE_URI": uri,
-            "_MLFLOW_SERVER_ARTIFACT_ROOT": str(folder),
-            "_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST": fleet_jobs_path.FUNCTIONS,
-            "_MLFLOW_ALLOWED_JOB_NAME_LIST": fleet_jobs_path.NAMES,
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
+        self._env = (
+            clean_environment(settings)
+            | fleet_jobs_path.served(uri)
+            | {
+                _MARK: self._mark,
+                "PYTHONPATH": os.pathsep.join(
+                    [str(fleet_jobs_path.made_in(folder)), settings.get("PYTHONPATH", "")]
+                ).rstrip(os.pathsep),
+                "_MLFLOW_SERVER_ARTIFACT_ROOT": str(folder),
+            }
+        )
         self._server: subprocess.Popen[bytes] | None = None
         self._runner: subprocess.Popen[bytes] | None = None
         self._logged = 0
@@ -123,18 +123,20 @@ class Replica:
         return True
 
     def processes(self) -> list[Process]:
-        """All live processes of this replica, found by their environment (Linux)."""
+        """All live processes of this replica, found by their environment or parent (Linux)."""
         found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                if f"{_MARK}={self._mark}".encode() not in (entry / "environ").read_bytes():
-                    continue
+                is_marked = f"{_MARK}={self._mark}".encode() in (entry / "environ").read_bytes()
                 stat = (entry / "stat").read_text().rpartition(")")[2].split()
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if stat[0] not in ("Z", "X"):
-                found[int(entry.name)] = (int(stat[1]), command)
+            parent = int(stat[1])
+            # A watchdog has no environment.
+            is_ours = is_marked or (parent == self.runner_pid and _WATCHDOG in command)
+            if is_ours and stat[0] not in ("Z", "X"):
+                found[int(entry.name)] = (parent, command)
         return [Process(pid, self._role(pid, found)) for pid in sorted(found)]
 
     def _role(self, pid: int, found: Mapping[int, tuple[int, bytes]]) -> str:
@@ -143,6 +145,8 @@ class Replica:
             return "server"
         if self._runner is not None and pid == self._runner.pid:
             return "runner"
+        if _WATCHDOG in command:
+            return "watchdog"
         if b"fork_server.py" in command:
             of_server = b"fork_server.py" in found.get(parent, (0, b""))[1]
             # An orphan, too: a fork server does not outlive its runner.

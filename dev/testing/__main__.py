@@ -3,8 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from dev.testing.databases import Database, databases
+
+# Tests wait for processes and databases as long as they compute. The databases bear so many.
+_PROCESSES = min((os.cpu_count() or 1) + 1, 8)
 
 
 def main() -> int:
@@ -17,7 +21,18 @@ def main() -> int:
             print("CI=true: every database must be there.", file=sys.stderr)
             return 2
         env = os.environ | {database.variable: database.uri or "" for database in found}
-        return subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], env=env).returncode
+        return subprocess.run(_pytest(sys.argv[1:]), env=env).returncode
+
+
+def _pytest(arguments: list[str]) -> list[str]:
+    """The command; what is given there comes last, so that `-n 0` is one process after all."""
+    names_files = any(Path(argument.partition("::")[0]).exists() for argument in arguments)
+    # A file goes to one process, since its tests share servers; in order, since those of
+    # tests/adoption take the longest.
+    spread = [f"-n{_PROCESSES}", "--dist=loadfile", "--no-loadscope-reorder"]
+    # A test that hangs ends its process; the next one begins with that test again.
+    spread.append("--max-worker-restart=1")
+    return [sys.executable, "-m", "pytest", *([] if names_files else spread), *arguments]
 
 
 def _describe(database: Database) -> str:

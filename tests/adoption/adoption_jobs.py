@@ -23,6 +23,13 @@ def hold(started: str, released: str) -> str:
     return "released"
 
 
+@job(name="adoption_note", max_workers=2)
+def note(path: str, line: str) -> None:
+    """Adds a line to a file, once for each time that it runs."""
+    with open(path, "a") as notes:
+        notes.write(f"{line}\n")
+
+
 @job(name="adoption_wander", max_workers=2)
 def wander(folder: str) -> None:
     """Leaves its process id and that of a descendant in another session, and stays."""

@@ -1,9 +1,9 @@
 """Servers with all that the job functions work on, open or with basic-auth."""
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class Place:
         return Counter((trace, "yes") for trace in self.made["traces"])
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_place(directory: Path, env: Mapping[str, str] | None = None) -> Iterator[Place]:
     """Runs a server that asks nobody who they are.
 
@@ -91,21 +91,55 @@ def open_place(directory: Path, env: Mapping[str, str] | None = None) -> Iterato
             yield Place(caller, caller, stub, _make(server, stub, {}))
 
 
-@contextmanager
-def guarded_place(directory: Path) -> Iterator[Place]:
-    """Runs a server with basic-auth."""
-    with model_stub() as stub, _guarded_server(directory) as server:
+@contextlib.contextmanager
+def open_workspace_place(directory: Path) -> Iterator[Place]:
+    """Runs a server with workspaces on PostgreSQL that asks nobody who they are."""
+    with contextlib.ExitStack() as stack:
+        stub = stack.enter_context(model_stub())
+        uri = stack.enter_context(fresh_database("postgresql", directory))
+        options = ("--workers", "1", "--enable-workspaces", "--backend-store-uri", uri)
+        served = _SERVER | {"OPENAI_API_BASE": stub.address}
+        server = stack.enter_context(fork_server(directory, served, args=options))
+        Caller(server).ask("POST", "/api/3.0/mlflow/workspaces", {"name": _WORKSPACE})
+        Caller(server).ask("GET", "/api/3.0/mlflow/server-info")
+        caller = Caller(server, workspace=_WORKSPACE)
+        yield Place(caller, caller, stub, _make(server, stub, {"MLFLOW_WORKSPACE": _WORKSPACE}))
+
+
+@contextlib.contextmanager
+def guarded_place(
+    directory: Path,
+    authorization_function: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Place]:
+    """Runs a server with basic-auth.
+
+    Args:
+        directory: Where it runs.
+        authorization_function: What tells who a caller is in place of the passwords of basic-auth,
+            as `module:function`.
+        env: Variables beside those that the jobs need.
+    """
+    config = ""
+    if authorization_function:
+        config = f"authorization_function = {authorization_function}\n"
+    with model_stub() as stub, _guarded_server(directory, config=config, env=env) as server:
         yield _guarded(server, stub, None)
 
 
-@contextmanager
-def workspace_place(directory: Path) -> Iterator[Place]:
-    """Runs a server with basic-auth and workspaces on PostgreSQL; all is done in one of them."""
-    with (
-        model_stub() as stub,
-        fresh_database("postgresql", directory) as uri,
-        _guarded_server(directory, "--enable-workspaces", "--backend-store-uri", uri) as server,
-    ):
+@contextlib.contextmanager
+def workspace_place(directory: Path, env: Mapping[str, str] | None = None) -> Iterator[Place]:
+    """Runs a server with basic-auth and workspaces on PostgreSQL; all is done in one of them.
+
+    Args:
+        directory: Where it runs.
+        env: Variables beside those that the jobs need.
+    """
+    with contextlib.ExitStack() as stack:
+        stub = stack.enter_context(model_stub())
+        uri = stack.enter_context(fresh_database("postgresql", directory))
+        options = ("--enable-workspaces", "--backend-store-uri", uri)
+        server = stack.enter_context(_guarded_server(directory, *options, env=env))
         admin = as_user(server, ADMIN)
         admin.ask("POST", "/api/3.0/mlflow/workspaces", {"name": _WORKSPACE})
         # A client that names a workspace asks this first, and waits three seconds at most.
@@ -113,17 +147,33 @@ def workspace_place(directory: Path) -> Iterator[Place]:
         yield _guarded(server, stub, _WORKSPACE)
 
 
+@contextlib.contextmanager
+def another_server(place: Place, directory: Path) -> Iterator[Caller]:
+    """Runs a second server on the database of an open place, and yields a caller of it."""
+    first = place.caller.server.directory
+    served = _SERVER | {"OPENAI_API_BASE": place.stub.address}
+    options = (
+        *("--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{first / 'mlflow.db'}"),
+        *("--artifacts-destination", str(first / "mlartifacts")),
+    )
+    with fork_server(directory, served, args=options) as server:
+        yield Caller(server)
+
+
 def as_user(server: Server, user: str | None, workspace: str | None = None) -> Caller:
     """Returns the user as a caller; None has no credentials."""
     return Caller(server, user and (user, password_of(user)), workspace)
 
 
-def _guarded_server(directory: Path, *options: str) -> Server:
-    config = directory / "auth.ini"
-    config.write_text(_AUTH_CONFIG)
-    env = _SERVER | _WITH_AUTH | {"MLFLOW_AUTH_CONFIG_PATH": str(config)}
+def _guarded_server(
+    directory: Path, *options: str, config: str = "", env: Mapping[str, str] | None = None
+) -> Server:
+    path = directory / "auth.ini"
+    path.write_text(_AUTH_CONFIG + config)
+    served = _SERVER | _WITH_AUTH | {"MLFLOW_AUTH_CONFIG_PATH": str(path)} | dict(env or {})
     options = ("--workers", "1", "--app-name", "basic-auth", *options)
-    return fork_server(directory, env, args=options)
+    return fork_server(directory, served, args=options)
 
 
 def _guarded(server: Server, stub: ModelStub, workspace: str | None) -> Place:

@@ -1,6 +1,7 @@
 """A model on the loopback interface: it speaks OpenAI's chat protocol and answers by the schema."""
 
 import json
+import math
 import re
 import threading
 from collections.abc import Iterator
@@ -26,19 +27,33 @@ class Silence:
     """While it lasts, requests are taken and not answered: whoever asks stays in the middle."""
 
     def __init__(self) -> None:
-        self._over = threading.Event()
-        self._over.set()
+        self._changed = threading.Condition()
+        self._answers_left: float = math.inf
 
     def __enter__(self) -> "Silence":
-        self._over.clear()
+        self._allow(0)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._over.set()
+        self._allow(math.inf)
+
+    @contextmanager
+    def after(self, answers: int) -> Iterator[None]:
+        """The same, but so many requests are answered first."""
+        with self:
+            self._allow(answers)
+            yield
 
     def be_kept(self) -> None:
         """Waits as long as the silence lasts, on the thread of a request."""
-        self._over.wait()
+        with self._changed:
+            self._changed.wait_for(lambda: self._answers_left > 0)
+            self._answers_left -= 1
+
+    def _allow(self, answers: float) -> None:
+        with self._changed:
+            self._answers_left = answers
+            self._changed.notify_all()
 
 
 @dataclass

@@ -6,18 +6,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from dev.serving import Server, clean_environment
+from dev.testing.litellm_folder import LitellmUnavailable, litellm_folder
 from dev.testing.releases import ReleaseUnavailable, release_env
 
+_NAMES = ("add", "hold", "note", "wander")
 _JOBS = {
     "PYTHONPATH": str(Path(__file__).parent),
-    "_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST": (
-        "adoption_jobs.add,adoption_jobs.hold,adoption_jobs.wander"
-    ),
-    "_MLFLOW_ALLOWED_JOB_NAME_LIST": "adoption_add,adoption_hold,adoption_wander",
+    "_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST": ",".join(f"adoption_jobs.{name}" for name in _NAMES),
+    "_MLFLOW_ALLOWED_JOB_NAME_LIST": ",".join(f"adoption_{name}" for name in _NAMES),
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
@@ -43,9 +44,21 @@ def released(version: str) -> dict[str, str]:
     try:
         return release_env(version)
     except ReleaseUnavailable as error:
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        _do_without(str(error))
+
+
+def with_litellm() -> dict[str, str]:
+    """Returns the variables of a server that has litellm; skips loudly if it cannot be had."""
+    try:
+        return {"PYTHONPATH": str(litellm_folder())}
+    except LitellmUnavailable as error:
+        _do_without(str(error))
+
+
+def _do_without(reason: str) -> NoReturn:
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def run_python(directory: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:

@@ -16,11 +16,13 @@ from tests.adoption.job_material import ENDPOINT
 from tests.adoption.job_places import Place
 from tests.adoption.servers import wait_for
 
-pytestmark = [pytest.mark.servers, pytest.mark.long]
+pytestmark = pytest.mark.servers
 
 # Short enough for a recovery within seconds, long enough for a busy machine.
 _SERVER = {"MLFLOW_SERVER_JOB_LEASE_TTL": "10", "MLFLOW_SERVER_SCHEDULER_LEASE_TTL": "8"}
 _RUNNING = ("PENDING", "RUNNING")
+# Long, since the machine may be busy; nothing waits longer than what it waits for.
+_PATIENCE_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def switched_on(browser, place, pictures) -> str:
     return name
 
 
-def test_a_judge_is_tried_on_traces_and_created(place, page):
+def test_a_judge_is_tried_on_traces_and_created(place, page, pictures):
     polled = PolledJob(page)
     page.goto(f"/#/experiments/{place.made['experiment']}/judges")
     page.get_by_role("button", name="New LLM judge").click()
@@ -85,7 +87,8 @@ def test_a_judge_is_tried_on_traces_and_created(place, page):
 
     job_id = _submitted_by(page, form.get_by_role("button", name="Run judge"))
     expect(form.get_by_text("The stub says so.")).to_be_visible()
-    expect(form.get_by_role("status").filter(has_text="False")).to_be_visible()
+    expect(form.get_by_role("status").filter(has_text="False")).to_be_in_viewport()
+    picture(page, pictures, "a judge that was tried on traces")
     shown = polled.answers(job_id)[-1]
     assert (shown["status"], shown["result"]) == ("SUCCEEDED", place.caller.job(job_id)["result"])
     assert sorted(shown["result"]) == sorted(place.made["traces"])
@@ -110,10 +113,10 @@ def test_a_judge_that_is_run_on_traces_survives_its_runner(place, page, pictures
 
     with place.stub.silence:
         job_id = _submitted_by(page, choice.get_by_role("button", name="Run judge"))
-        wait_for(lambda: _claims(place, job_id) == 1, "the job's first claim", 90)
+        wait_for(lambda: _claims(place, job_id) == 1, "the job's first claim", _PATIENCE_SECONDS)
         expect(running).to_be_visible()
         os.kill(place.runner(), signal.SIGKILL)
-        wait_for(lambda: _claims(place, job_id) == 2, "the job's recovery", 120)
+        wait_for(lambda: _claims(place, job_id) == 2, "the job's recovery", _PATIENCE_SECONDS)
         told = len(polled.answers(job_id))
         _look_until(page, lambda: len(polled.answers(job_id)) > told, "the page asked again")
         expect(running).to_be_visible()
@@ -122,10 +125,10 @@ def test_a_judge_that_is_run_on_traces_survives_its_runner(place, page, pictures
     expect(running).to_be_hidden()
     answers = polled.answers(job_id)
     page.reload()
-    expect(page.get_by_role("columnheader", name="steady")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="steady")).to_be_in_viewport()
     for trace in place.made["traces"]:
         row = page.get_by_role("row", name=f"Select trace {trace}")
-        expect(row.get_by_role("status").filter(has_text="Yes").first).to_be_visible()
+        expect(row.get_by_role("status").filter(has_text="Yes").last).to_be_in_viewport()
     statuses = [answer["status"] for answer in answers]
     assert statuses[-1] == "SUCCEEDED"
     assert set(statuses[:-1]) <= set(_RUNNING)
@@ -133,20 +136,25 @@ def test_a_judge_that_is_run_on_traces_survives_its_runner(place, page, pictures
     assert seen == place.one_yes_for_each_trace()
 
 
-def test_an_issue_detection_is_cancelled(place, page):
+def test_an_issue_detection_is_cancelled(place, page, pictures):
     polled = PolledJob(page)
     page.goto(f"/#/experiments/{place.made['experiment']}/traces")
     with place.stub.silence:
         job_id, run_id = _detect(page)
-        wait_for(lambda: place.caller.job(job_id)["status"] == "RUNNING", "the job runs", 90)
+        wait_for(
+            lambda: place.caller.job(job_id)["status"] == "RUNNING",
+            "the job runs",
+            _PATIENCE_SECONDS,
+        )
         page.goto(f"/#/experiments/{place.made['experiment']}/issues")
-        expect(page.get_by_text("Detecting issues...")).to_be_visible()
+        expect(page.get_by_text("Detecting issues...")).to_be_in_viewport()
+        picture(page, pictures, "an issue detection that is under way")
         page.get_by_role("button", name="Cancel detection").click()
         sure = page.get_by_role("dialog", name="Cancel issue detection")
         sure.get_by_role("button", name="Cancel detection").click()
         expect(page.get_by_text("Detecting issues...")).to_be_hidden()
     assert place.caller.job(job_id)["status"] == "CANCELED"
-    wait_for(lambda: _status(place, run_id) == "KILLED", "the run's end", 30)
+    wait_for(lambda: _status(place, run_id) == "KILLED", "the run's end", _PATIENCE_SECONDS)
     assert {answer["status"] for answer in polled.answers(job_id)} <= {*_RUNNING, "CANCELED"}
 
 
@@ -181,10 +189,13 @@ def test_assessments_of_a_judge_that_is_switched_on_arrive(place, page, switched
     def arrived() -> bool:
         return len(place.caller.feedback(experiment, switched_on)) == len(place.made["traces"])
 
-    wait_for(arrived, "assessments by the leader's job", 150)
+    wait_for(arrived, "assessments by the leader's job", _PATIENCE_SECONDS)
     assert place.caller.feedback(experiment, switched_on) == place.one_yes_for_each_trace()
     page.goto(f"/#/experiments/{experiment}/traces")
-    expect(page.get_by_role("columnheader", name=switched_on)).to_be_visible()
+    expect(page.get_by_role("columnheader", name=switched_on)).to_be_in_viewport()
+    for trace in place.made["traces"]:
+        row = page.get_by_role("row", name=f"Select trace {trace}")
+        expect(row.get_by_role("status").filter(has_text="Yes").first).to_be_in_viewport()
 
 
 def _register(place: Place, name: str) -> None:
@@ -226,11 +237,11 @@ def _detect(page: Page) -> tuple[str, str]:
 
 def _look_until(page: Page, condition: Callable[[], bool], what: str) -> None:
     """Lets the page live until the condition holds."""
-    for _ in range(900):
+    for _ in range(_PATIENCE_SECONDS * 10):
         if condition():
             return
         page.wait_for_timeout(100)
-    pytest.fail(f"{what}: not within 90 s")
+    pytest.fail(f"{what}: not within {_PATIENCE_SECONDS} s")
 
 
 def _claims(place: Place, job_id: str) -> int:

@@ -1,12 +1,14 @@
 """Each of MLflow's job functions runs through a real server, its model behind the gateway."""
 
+import dataclasses
 import json
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +17,20 @@ from dev.serving import Server
 from tests.adoption import job_places
 from tests.adoption.job_material import ENDPOINT, ROBOT, STRANGER, USER
 from tests.adoption.job_places import ADMIN, MODEL_KEY, Place
+from tests.adoption.job_submissions import (
+    SUBMISSIONS,
+    detect,
+    invoke_genai_evaluate,
+    invoke_issue_detection,
+    invoke_scorer,
+    result_of,
+    scheduled_issue_detection,
+    watch_progress,
+)
 from tests.adoption.servers import wait_for
 from tests.pauses import pause_between_writes
 
 pytestmark = pytest.mark.servers
-
-_MODEL = f"gateway:/{ENDPOINT}"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +51,23 @@ def workspace_place(tmp_path_factory) -> Iterator[Place]:
         yield place
 
 
-@pytest.fixture(scope="module", params=["open", "guarded", "workspace"])
+@pytest.fixture(scope="module")
+def open_workspace_place(tmp_path_factory) -> Iterator[Place]:
+    with job_places.open_workspace_place(tmp_path_factory.mktemp("open_workspace")) as place:
+        yield place
+
+
+# Each of database, login and workspaces is met in both ways in every run; the last has the pairs of
+# them that the others lack.
+_PLACES = [
+    "open",
+    "guarded",
+    "workspace",
+    pytest.param("open_workspace", marks=pytest.mark.long),
+]
+
+
+@pytest.fixture(scope="module", params=_PLACES)
 def place(request) -> Place:
     return request.getfixturevalue(f"{request.param}_place")
 
@@ -49,7 +75,7 @@ def place(request) -> Place:
 @pytest.fixture(scope="module")
 def submitted(place) -> dict[str, Any]:
     """Job function -> what its submission was answered with. All of them run side by side."""
-    return {name: submit(place) for name, submit in _SUBMISSIONS.items()}
+    return {name: submit(place) for name, submit in SUBMISSIONS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -65,100 +91,8 @@ def leaders_job(place) -> dict[str, Any]:
     return place.admin.ended_job(found()[0]["job_id"])
 
 
-def _invoke_scorer(place: Place) -> dict[str, Any]:
-    body = {
-        "experiment_id": place.made["experiment"],
-        "serialized_scorer": place.judge("invoked"),
-        "trace_ids": place.made["traces"],
-        "log_assessments": True,
-    }
-    (job,) = place.caller.ask("POST", "/ajax-api/3.0/mlflow/scorer/invoke", body)["jobs"]
-    return job
-
-
-def _invoke_genai_evaluate(place: Place) -> dict[str, Any]:
-    body = {
-        "experiment_id": place.made["experiment"],
-        "trace_ids": place.made["traces"],
-        "serialized_scorers": [place.judge("evaluated")],
-    }
-    return place.caller.ask("POST", "/ajax-api/3.0/mlflow/genai/evaluate/invoke", body)
-
-
-def _invoke_issue_detection(place: Place) -> dict[str, Any]:
-    return _detect(place, {"endpoint_name": ENDPOINT})
-
-
-def _detect(place: Place, model: Mapping[str, str]) -> dict[str, Any]:
-    body = {
-        "experiment_id": place.made["experiment"],
-        "trace_ids": place.made["traces"],
-        "categories": ["correctness"],
-        "provider": "openai",
-        **model,
-    }
-    return place.caller.ask("POST", "/ajax-api/3.0/mlflow/issues/invoke", body)
-
-
-def _scheduled_issue_detection(place: Place) -> dict[str, Any]:
-    params = {
-        "experiment_id": place.made["watched"],
-        "window_lower_bound_ms": 0,
-        "window_upper_bound_ms": int(time.time() * 1000),
-        "categories": ["correctness"],
-        "model": _MODEL,
-    }
-    return {"job_id": place.admin.submit("scheduled_issue_detection", params)}
-
-
-def _optimize_prompts(place: Place) -> dict[str, Any]:
-    body = {
-        "experiment_id": place.made["experiment"],
-        "source_prompt_uri": place.made["prompt"],
-        "config": {
-            "optimizer_type": "OPTIMIZER_TYPE_METAPROMPT",
-            "optimizer_config_json": json.dumps({"reflection_model": _MODEL}),
-        },
-    }
-    return place.caller.ask("POST", "/ajax-api/3.0/mlflow/prompt-optimization/jobs", body)["job"]
-
-
-def _run_online_trace_scorer(place: Place) -> dict[str, Any]:
-    params = _online_params(place, place.judge("traced"))
-    return {"job_id": place.admin.submit("run_online_trace_scorer", params)}
-
-
-def _run_online_session_scorer(place: Place) -> dict[str, Any]:
-    params = _online_params(place, place.judge("chatted", "session_judge"))
-    return {"job_id": place.admin.submit("run_online_session_scorer", params)}
-
-
-def _online_params(place: Place, judge: str) -> dict[str, Any]:
-    experiment = place.made["experiment"]
-    config = {
-        "online_scoring_config_id": "c",
-        "scorer_id": "s",
-        "sample_rate": 1.0,
-        "experiment_id": experiment,
-    }
-    name = json.loads(judge)["name"]
-    scorer = {"name": name, "serialized_scorer": judge, "online_config": config}
-    return {"experiment_id": experiment, "online_scorers": [scorer]}
-
-
-_SUBMISSIONS = {
-    "invoke_scorer": _invoke_scorer,
-    "invoke_genai_evaluate": _invoke_genai_evaluate,
-    "invoke_issue_detection": _invoke_issue_detection,
-    "scheduled_issue_detection": _scheduled_issue_detection,
-    "optimize_prompts": _optimize_prompts,
-    "run_online_trace_scorer": _run_online_trace_scorer,
-    "run_online_session_scorer": _run_online_session_scorer,
-}
-
-
 def test_a_judge_that_is_run_on_traces_leaves_its_answers_there(place, submitted):
-    result = _result(place, submitted["invoke_scorer"])
+    result = result_of(place, submitted["invoke_scorer"])
     assert sorted(result) == sorted(place.made["traces"])
     assert all(of_trace["failures"] == [] for of_trace in result.values())
     seen = place.caller.feedback(place.made["experiment"], "invoked")
@@ -168,7 +102,7 @@ def test_a_judge_that_is_run_on_traces_leaves_its_answers_there(place, submitted
 def test_an_evaluation_finishes_its_run_and_leaves_its_answers(place, submitted):
     answer = submitted["invoke_genai_evaluate"]
     run_id = answer["run_id"]
-    assert _result(place, answer) == {"run_id": run_id, "total_traces": 3, "scorer_count": 1}
+    assert result_of(place, answer) == {"run_id": run_id, "total_traces": 3, "scorer_count": 1}
     assert place.caller.run(run_id)["info"]["status"] == "FINISHED"
     seen = place.caller.feedback(place.made["experiment"], "evaluated")
     assert seen == place.one_yes_for_each_trace()
@@ -176,7 +110,7 @@ def test_an_evaluation_finishes_its_run_and_leaves_its_answers(place, submitted)
 
 def test_an_issue_detection_files_what_it_found_and_finishes_its_run(place, submitted):
     answer = submitted["invoke_issue_detection"]
-    result = _result(place, answer)
+    result = result_of(place, answer)
     filed = _issues(place, place.made["experiment"], answer["run_id"])
     assert result["total_traces_analyzed"] == 3
     assert result["issues"] == len(filed) > 0
@@ -187,7 +121,7 @@ def test_an_issue_detection_files_what_it_found_and_finishes_its_run(place, subm
 
 def test_a_scheduled_issue_detection_covers_its_window_and_records_how_far(place, submitted):
     job_id, experiment = submitted["scheduled_issue_detection"]["job_id"], place.made["watched"]
-    result = _result(place, {"job_id": job_id})
+    result = result_of(place, {"job_id": job_id})
     assert result["traces_in_window"] == len(place.made["watched_traces"])
     assert result["issues"] == len(_issues(place, experiment, result["run_id"])) > 0
     run = place.caller.run(result["run_id"])
@@ -197,17 +131,6 @@ def test_a_scheduled_issue_detection_covers_its_window_and_records_how_far(place
     assert place.made["watched_traces"][-1] in covered
 
 
-@pytest.mark.skipif(find_spec("litellm") is None, reason="prompt optimization needs litellm")
-def test_a_prompt_optimization_registers_a_better_version(place, submitted):
-    result = _result(place, submitted["optimize_prompts"])
-    assert result["optimized_prompt_uri"] == "prompts:/greeting/2"
-    path = "/api/2.0/mlflow/model-versions/get?name=greeting&version=2"
-    version = place.caller.ask("GET", path)["model_version"]
-    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
-    assert tags["mlflow.prompt.text"] == "Be brief. Greet {{name}}."
-    assert place.caller.run(result["run_id"])["info"]["status"] == "FINISHED"
-
-
 @pytest.mark.skipif(find_spec("litellm") is not None, reason="litellm is installed")
 def test_a_prompt_optimization_says_that_litellm_is_missing(place, submitted):
     job = place.caller.ended_job(submitted["optimize_prompts"]["job_id"])
@@ -215,14 +138,40 @@ def test_a_prompt_optimization_says_that_litellm_is_missing(place, submitted):
     assert "The 'litellm' package is required for prompt optimization" in job["error_message"]
 
 
+@pytest.mark.parametrize("place", ["open"], indirect=True)
+@pytest.mark.parametrize(
+    ("submit", "answers", "told"),
+    [
+        (invoke_scorer, 2, ("scoring traces", 2, 3, "traces")),
+        (invoke_genai_evaluate, 2, ("evaluating traces", 2, 3, "traces")),
+        # The first call tries the model; all traces are of one session, which is judged as a whole.
+        (invoke_issue_detection, 1, ("Identifying issues from traces", 0, 1, "sessions")),
+        (invoke_issue_detection, 2, ("Clustering issues", 1, 1, "sessions")),
+        # Of another experiment, since a window that was covered is not covered again.
+        (
+            partial(scheduled_issue_detection, experiment="experiment"),
+            1,
+            ("Identifying issues from traces", 0, 1, "sessions"),
+        ),
+    ],
+)
+def test_how_far_a_job_is_can_be_seen_while_it_works(
+    place, submitted, leaders_job, submit, answers, told
+):
+    # No other job takes one of the answers.
+    for answer in submitted.values():
+        place.caller.ended_job(answer["job_id"])
+    watch_progress(place, submit, answers, told)
+
+
 def test_an_online_job_scores_each_trace_once(place, submitted):
-    _result(place, submitted["run_online_trace_scorer"])
+    result_of(place, submitted["run_online_trace_scorer"])
     seen = place.caller.feedback(place.made["experiment"], "traced")
     assert seen == place.one_yes_for_each_trace()
 
 
 def test_an_online_job_scores_the_first_trace_of_each_session(place, submitted):
-    _result(place, submitted["run_online_session_scorer"])
+    result_of(place, submitted["run_online_session_scorer"])
     seen = place.caller.feedback(place.made["experiment"], "chatted")
     assert seen == Counter({(place.made["traces"][0], "yes"): 1})
 
@@ -405,32 +354,30 @@ def test_server_info_names_the_backends_of_a_server_as_it_comes(place):
     assert info["jobs"] == {"direct_provider_models": True, "backends": [local]}
 
 
+# The last of its place, whose server is not started again.
 @pytest.mark.parametrize("place", ["open"], indirect=True)
-def test_a_providers_key_waits_sealed_over_a_restart_and_is_erased_at_the_end(place, submitted):
+def test_a_providers_key_waits_sealed_for_any_server_and_is_erased_at_the_end(
+    place, submitted, tmp_path
+):
     for answer in submitted.values():
         place.caller.ended_job(answer["job_id"])
-    server = place.caller.server
-    pause_between_writes(place.runner(), f"sqlite:///{server.directory / 'mlflow.db'}")
-    job_id = _detect(place, {"model": "stub", "secret_id": place.made["secret"]})["job_id"]
+    first = place.caller.server
+    database = first.directory / "mlflow.db"
+    pause_between_writes(place.runner(), f"sqlite:///{database}")
+    job_id = detect(place, {"model": "stub", "secret_id": place.made["secret"]})["job_id"]
     assert place.caller.job(job_id)["status"] == "PENDING"
-    assert _sealed_environment(server, job_id) is not None
-    assert not _holds(server, MODEL_KEY)
+    assert _sealed_environment(database, job_id) is not None
+    assert not _holds(first, MODEL_KEY)
 
     calls = len(place.stub.keys)
-    server.kill()
-    server.start()
-    server.wait_until_ready()
-
-    assert _result(place, {"job_id": job_id})["total_traces_analyzed"] == 3
-    assert set(place.stub.keys[calls:]) == {MODEL_KEY}
-    assert _sealed_environment(server, job_id) is None
-    assert not _holds(server, MODEL_KEY)
-
-
-def _result(place: Place, answer: Mapping[str, str]) -> Any:
-    job = place.admin.ended_job(answer["job_id"])
-    assert job["status"] == "SUCCEEDED", job
-    return job["result"]
+    first.kill()
+    with job_places.another_server(place, tmp_path) as second:
+        elsewhere = dataclasses.replace(place, caller=second, admin=second)
+        assert result_of(elsewhere, {"job_id": job_id})["total_traces_analyzed"] == 3
+        assert set(place.stub.keys[calls:]) == {MODEL_KEY}
+        assert _sealed_environment(database, job_id) is None
+        assert not _holds(first, MODEL_KEY)
+        assert not _holds(second.server, MODEL_KEY)
 
 
 def _issues(place: Place, experiment_id: str, run_id: str) -> list[dict[str, Any]]:
@@ -439,8 +386,8 @@ def _issues(place: Place, experiment_id: str, run_id: str) -> list[dict[str, Any
     return [issue for issue in found.get("issues", []) if issue["source_run_id"] == run_id]
 
 
-def _sealed_environment(server: Server, job_id: str) -> str | None:
-    with closing(sqlite3.connect(server.directory / "mlflow.db")) as database:
+def _sealed_environment(file: Path, job_id: str) -> str | None:
+    with closing(sqlite3.connect(file)) as database:
         query = "SELECT sealed_environment FROM jobs WHERE id = ?"
         ((sealed,),) = database.execute(query, [job_id])
     return sealed

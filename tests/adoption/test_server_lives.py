@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from dev.serving import clean_environment, free_port
-from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from tests.adoption import servers
 from tests.adoption.servers import fork_server
 
@@ -92,14 +91,17 @@ def test_a_runner_that_cannot_start_ends_the_server(tmp_path):
         server.kill()
 
 
-def test_a_second_signal_does_not_wait_for_the_grace(tmp_path):
-    env = {"MLFLOW_SERVER_JOB_DRAIN_GRACE": "3600"}
-    with fork_server(tmp_path, env) as server:
+@pytest.mark.parametrize(("grace", "is_asked_again"), [("3600", True), ("0.5", False)])
+def test_a_drain_ends_with_the_grace_that_is_set_or_with_a_second_signal(
+    tmp_path, grace, is_asked_again
+):
+    with fork_server(tmp_path, {"MLFLOW_SERVER_JOB_DRAIN_GRACE": grace}) as server:
         _start_wandering(server, tmp_path)
         server._process.terminate()
         wait_for(lambda: "The job runner stops" in server.log(), "the drain")
-        assert server._process.poll() is None
-        server._process.terminate()
+        if is_asked_again:
+            assert server._process.poll() is None
+            server._process.terminate()
         assert server._process.wait(_PATIENCE_SECONDS) == 0, server.tail()
         assert server.processes() == {}
     # Nobody has to wait for a lease before the job runs again, or for another leader.
@@ -108,26 +110,6 @@ def test_a_second_signal_does_not_wait_for_the_grace(tmp_path):
             (6, None)
         ]
         assert database.execute("SELECT holder FROM scheduler_leases").fetchall() in ([], [(None,)])
-
-
-@pytest.mark.parametrize(
-    "options", [("--gunicorn-opts", "--log-level info"), ("--dev",)], ids=["gunicorn", "dev"]
-)
-def test_every_kind_of_server_has_one_runner_which_drains(tmp_path, options):
-    started, released = tmp_path / "started", tmp_path / "released"
-    with fork_server(tmp_path, args=("--workers", "2", *options)) as server:
-        assert _wait_for_runner(server)
-        store = SqlAlchemyJobStore(f"sqlite:///{tmp_path}/mlflow.db")
-        params = f'{{"started": "{started}", "released": "{released}"}}'
-        job = store.create_job("adoption_hold", params).job_id
-        wait_for(started.exists, "the start of the held job")
-        server._process.terminate()
-        wait_for(lambda: "The job runner stops" in server.log(), "the drain")
-        released.touch()
-        assert server._process.wait(_PATIENCE_SECONDS) == 0, server.tail()
-        assert server.processes() == {}
-        assert store.get_job(job).status.name == "SUCCEEDED"
-        store.engine.dispose()
 
 
 def test_what_a_server_without_a_runner_takes_another_servers_runner_runs(tmp_path):

@@ -36,6 +36,7 @@ def test_an_idle_server_has_a_runner_with_a_warm_parent_of_jobs_and_leaves_no_pr
             "web": 4,
             "runner": 1,
             "fork server": 1,
+            "watchdog": 1,
         }
 
         draining = server.submit_job(
@@ -62,6 +63,8 @@ def _kinds(processes):
             kind = "runner"
         elif "fork_server.py" in line:
             kind = "fork server"
+        elif "watchdog.py" in line:
+            kind = "watchdog"
         elif "uvicorn" in line or "multiprocessing" in line:
             kind = "web"
         elif command[1:4] == ["-m", "mlflow", "server"]:

@@ -1,34 +1,28 @@
 """The benchmark programs work, with sizes of a few jobs; what they find is not looked at."""
 
 import contextlib
-import shutil
+import dataclasses
 import sys
 from types import SimpleNamespace
 
 import pytest
 
+from dev.bench.__main__ import QUICK
 from dev.bench.core.contest import Entrant
 from dev.bench.core.contest import Sizes as CoreSizes
 from dev.bench.figures import percentile, summary, table
 from dev.bench.growth import contest as growth
 from dev.bench.peers import PEERS
 from dev.bench.rounds import alternate
+from dev.bench.scoring import discovery, throughput
 from dev.bench.servers import contest as servers
 from dev.bench.servers.replica import Replica
-from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A database with all tables, made once."""
-    path = tmp_path_factory.mktemp("template") / "bench.db"
-    store = SqlAlchemyJobStore(f"sqlite:///{path}")
-    store.engine.dispose()
-    return path
+from tests.store.jobs.real_databases import fresh_database
+from tests.tracking_databases import copy_of
 
 
 @pytest.fixture
-def sqlite_files(tmp_path, template):
+def sqlite_files(tmp_path, empty_database):
     """Databases as the programs ask for them, of which only files are to be had."""
     made = []
 
@@ -37,9 +31,8 @@ def sqlite_files(tmp_path, template):
         assert kind == "sqlite"
         folder = tmp_path / f"database-{len(made)}"
         folder.mkdir()
-        shutil.copy(template, folder)
         made.append(folder)
-        yield f"sqlite:///{folder}/bench.db"
+        yield copy_of(empty_database, folder)
 
     return SimpleNamespace(empty=empty)
 
@@ -85,33 +78,52 @@ def test_a_table_shows_medians_and_ranges_and_the_summary_every_value():
     }
 
 
-@pytest.mark.long
-def test_the_queue_core_is_measured(sqlite_files):
+@pytest.fixture
+def servers_databases(tmp_path):
+    """Databases of the servers that the tests have, whose statements nobody may log."""
+    (tmp_path / "statements.log").touch()
+    return SimpleNamespace(
+        empty=lambda kind: fresh_database(kind, tmp_path),
+        logging=contextlib.nullcontext,
+        statements=tmp_path,
+    )
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_queue_core_is_measured(kind, request):
+    databases = request.getfixturevalue("sqlite_files" if kind == "sqlite" else "servers_databases")
     sizes = CoreSizes(jobs=12, paced=5, idle_seconds=1)
-    entrant = Entrant(PEERS["ours"], sys.executable, sqlite_files, "sqlite", sizes)
+    entrant = Entrant(PEERS["ours"], sys.executable, databases, kind, sizes)
 
     figures = entrant.measure()
 
-    # There is no way to enqueue in bulk; whether an idle second has a statement is chance.
-    assert figures.pop("enqueue in bulk, jobs/s") is None
+    # Whether an idle second has a statement is chance.
     assert figures.pop("idle statements/s") >= 0
     assert all(value > 0 for value in figures.values()), figures
 
 
 @pytest.mark.long
 def test_growth_is_measured(sqlite_files):
-    sizes = growth.Sizes(rows=(10,), workspaces=(3,), jobs=25)
+    sizes = growth.Sizes(rows=(10,), workspaces=(3,), runners=(2,), jobs=25, seconds=0.5)
 
     measured = growth.contest(sqlite_files, "sqlite", sizes, rounds=1)
 
-    assert [*measured] == ["terminal rows", "pending rows of a capped type", "workspaces"]
+    assert [*measured] == [
+        "terminal rows",
+        "pending rows of a capped type",
+        "workspaces",
+        "runners",
+        "a transaction that lasts",
+    ]
+    beside = measured.pop("runners")["2"]
+    assert beside["jobs/s of all"][0] > 0
+    assert 0 <= beside["share of the least, 1 is even"][0] <= 1
     for contenders in measured.values():
         for figures in contenders.values():
             assert figures["jobs/s"][0] > 0
             assert figures["idle claim, p50 ms"][0] > 0
 
 
-@pytest.mark.long
 @pytest.mark.servers
 def test_a_server_is_measured(sqlite_files):
     sizes = servers.Sizes(
@@ -124,3 +136,36 @@ def test_a_server_is_measured(sqlite_files):
     assert figures["idle processes"] >= 2
     assert figures["no-op jobs/s, 8 at once"] > 0
     assert 0 < figures["POST to first line p50, s"] < figures["POST to success p50, s"]
+
+
+def test_cycles_of_discovery_are_measured(sqlite_files):
+    sizes = dataclasses.replace(QUICK.scoring.discovery, traces=(20,), experiments=(2,))
+
+    measured = discovery.contest(sqlite_files, "sqlite", sizes, rounds=1, only=["ours"])
+
+    figures = measured["20 traces"]["ours, 2"]
+    assert figures["nothing new: job rows"] == [0]
+    assert figures["a new trace in each: job rows"] == [2]
+    assert 0 < figures["nothing new: statements"][0] < figures["a new trace in each: statements"][0]
+
+
+@pytest.mark.long
+@pytest.mark.servers
+def test_cycles_of_stock_are_measured_too(sqlite_files):
+    sizes = discovery.Sizes(traces=(20,), experiments=(2,), looks=1)
+
+    measured = discovery.contest(sqlite_files, "sqlite", sizes, rounds=1, only=["stock"])
+
+    figures = measured["20 traces"]["stock, 2"]
+    assert figures["nothing new: job rows"] == figures["a new trace in each: job rows"] == [2]
+    assert figures["look of a job: statements"][0] > 0
+
+
+@pytest.mark.long
+@pytest.mark.servers
+@pytest.mark.parametrize(("engine", "traces"), [(None, 600), ("huey", 20)])
+def test_the_scoring_of_a_server_is_measured(sqlite_files, engine, traces):
+    figures = throughput.measure(sqlite_files, "sqlite", Replica(engine), traces, batch=5)
+
+    assert figures["traces/min"] > 0
+    assert figures["CPU s/1,000 traces"] > 0

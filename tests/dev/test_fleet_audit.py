@@ -5,7 +5,9 @@ import json
 
 import pytest
 
-from dev.chaos.fleet_audit import Change, Job, audit
+from dev.chaos.fleet_audit import Job, Left, audit
+from dev.chaos.history import Change, Leading
+from dev.chaos.recoveries import BY_ITSELF
 
 PENDING, RUNNING, SUCCEEDED, FAILED, TIMEOUT, CANCELED, NEEDS_RECOVERY = range(7)
 MS = 1_000_000
@@ -62,11 +64,15 @@ LOG = [
 ]
 
 
-def found(jobs=(JOB,), changes=HISTORY, log=LOG):
-    return audit(([*jobs], [*changes]), [*log])
+MAX_RETRIES = 2
+
+
+def found(jobs=(JOB,), changes=HISTORY, log=LOG, leaders=()):
+    return audit(Left([*jobs], [*changes], [*leaders]), [*log], MAX_RETRIES)
 
 
 def only(findings, kind, words):
+    """Nothing else is found than this."""
     (sentence,) = findings.broken
     return sentence.startswith(f"{kind}: ") and words in sentence
 
@@ -80,27 +86,84 @@ def test_a_run_that_kept_every_promise_has_no_problem():
     assert findings.faults == {"kill-runner": 1}
 
 
-def test_the_time_to_recover_counts_from_the_kill_until_the_job_is_free():
-    assert found().recoveries_ms == {"kill-runner": [5200 - 1100]}
+def test_a_recovery_is_timed_from_the_kill_through_all_its_stages():
+    (recovery,) = found().recoveries
+
+    killed_ms = 1100
+    assert (recovery.way, recovery.led, recovery.hindered) == ("kill-runner", False, False)
+    assert recovery.marked_ms == 5100 - killed_ms
+    assert recovery.free_ms == 5200 - killed_ms
+    assert recovery.claimed_ms == 5300 - killed_ms
+    assert recovery.at_work_ms == 5400 - killed_ms
 
 
-def test_a_job_that_was_not_under_way_on_the_killed_runner_took_no_time_to_recover():
+def test_a_lost_job_that_ended_after_all_was_never_marked_nor_claimed_again():
+    ended = [HISTORY[0], change(1400, RUNNING, SUCCEEDED, result=result(1, CHILD))]
+    again = [*ended, change(2000, SUCCEEDED, NEEDS_RECOVERY)]
+
+    (recovery,) = found(changes=again).recoveries
+
+    assert recovery.free_ms == 1400 - 1100
+    assert recovery.marked_ms is None
+    assert (recovery.claimed_ms, recovery.at_work_ms) == (None, None)
+
+
+def test_a_recovery_is_at_work_with_the_first_attempt_that_told_of_it():
+    lost_again = [*HISTORY[:4], change(5350, PENDING, RUNNING, 2, 3), HISTORY[-1]]
+    log = [each | {"fence": 3} if each.get("fence") == 2 else each for each in LOG]
+
+    (recovery,) = found(changes=lost_again, log=log).recoveries
+
+    assert (recovery.claimed_ms, recovery.at_work_ms) == (5300 - 1100, 5400 - 1100)
+
+
+def test_a_recovery_says_whether_the_killed_runner_led():
+    led = [Leading(1001, f"host:{NEXT_RUNNER}:cd"), Leading(1050, f"host:{RUNNER}:ab")]
+    later = Leading(1150, f"host:{NEXT_RUNNER}:cd")
+
+    assert [each.led for each in found(leaders=[*led, later]).recoveries] == [True]
+    assert [each.led for each in found(leaders=[led[0], later]).recoveries] == [False]
+
+
+def up_and_down(*events):
+    return [told(what, at_ms - 1000, who=who, ms=at_ms) for what, who, at_ms in events]
+
+
+@pytest.mark.parametrize(
+    ("events", "is_hindered"),
+    [
+        ([("up", "one", 1000), ("up", "two", 1000), ("down", "one", 1110)], False),
+        ([("up", "one", 1000), ("down", "one", 1110), ("up", "one", 3000)], True),
+        ([("up", "one", 1000), ("down", "database", 3000), ("up", "database", 3100)], True),
+        ([("up", "one", 1000), ("down", "database", 6000)], False),
+        ([("up", "one", 1000), ("down", "one", 1050)], True),
+    ],
+)
+def test_a_recovery_while_nobody_could_recover_is_told_apart(events, is_hindered):
+    (recovery,) = found(log=[*LOG, *up_and_down(*events)]).recoveries
+
+    assert recovery.hindered is is_hindered
+
+
+def test_a_job_that_was_not_under_way_on_the_killed_runner_was_not_recovered():
     elsewhere = [dataclasses.replace(each, claimed_by="host:99:ef") for each in HISTORY]
 
-    assert found(changes=elsewhere).recoveries_ms == {}
+    assert found(changes=elsewhere).recoveries == []
 
 
 def test_a_runner_that_its_own_job_killed_counts_from_its_end():
     log = [each for each in LOG if each["what"] != "fault"]
 
-    assert [*found(log=log).recoveries_ms.values()] == [[5200 - 1110]]
+    (recovery,) = found(log=log).recoveries
+
+    assert (recovery.way, recovery.free_ms) == (BY_ITSELF, 5200 - 1110)
 
 
 def test_a_runner_that_drained_is_no_recovery():
     log = [each | {"kind": "drain"} if "pids" in each else each for each in LOG]
     log = [each | {"code": 0} if each["what"] == "ended runner" else each for each in log]
 
-    assert found(log=log).recoveries_ms == {}
+    assert found(log=log).recoveries == []
 
 
 def test_an_accepted_job_that_is_not_there_is_found():
@@ -216,16 +279,129 @@ def test_a_process_that_was_killed_before_it_told_its_job_explains_what_failed_a
     assert (findings.broken == []) is is_explained
 
 
+CRASHING = dataclasses.replace(FAILURE, name="chaos_crashing")
+
+
 def test_a_failure_of_a_job_that_kills_itself_is_no_problem():
-    assert found([dataclasses.replace(FAILURE, name="chaos_crashing")], HISTORY[:-1]).broken == []
+    assert found([CRASHING], HISTORY[:-1], [*LOG, did("crashing", 4600, 2)]).broken == []
 
 
-def test_a_job_that_was_recovered_too_often_is_set_aside():
-    again = [change(at_ms, RUNNING, NEEDS_RECOVERY) for at_ms in (5100, 5110, 5120)]
-    findings = found([FAILURE], [*again, *HISTORY[1:-1]])
+def test_a_failure_of_a_job_that_had_not_come_to_killing_itself_is_found():
+    assert only(found([CRASHING], HISTORY[:-1]), "unexplained", "(chaos_crashing) failed")
 
-    assert findings.problems["unexplained"] == []
+
+def test_a_job_that_crashed_and_was_begun_again_is_found():
+    crashes = [did("crashing", 35), did("crashing", 40), did("crashing", 4600, 2)]
+    findings = found([CRASHING], HISTORY[:-1], [*LOG, *crashes])
+
+    assert only(findings, "repeated", "crashed 3 times, and was taken from a runner 1")
+
+
+POISON = dataclasses.replace(
+    FAILURE, name="chaos_poison", recoveries=MAX_RETRIES + 1, crashes=MAX_RETRIES + 1
+)
+
+
+def kills_of_runners(count):
+    return [did("poisoning", 31 + number, 1 + number % 2) for number in range(count)]
+
+
+def test_a_poison_that_was_set_aside_with_its_history_is_no_problem():
+    findings = found([POISON], HISTORY[:-1], [*LOG, *kills_of_runners(MAX_RETRIES + 1)])
+
+    assert findings.broken == []
     assert findings.set_aside == 1
+
+
+def test_a_poison_that_was_begun_too_often_is_found():
+    findings = found([POISON], HISTORY[:-1], [*LOG, *kills_of_runners(MAX_RETRIES + 2)])
+
+    assert only(findings, "repeated", f"was let to kill {MAX_RETRIES + 2} runners")
+
+
+def test_a_job_that_was_recovered_too_often_is_found():
+    once_more = dataclasses.replace(POISON, recoveries=MAX_RETRIES + 2, crashes=MAX_RETRIES + 2)
+
+    assert only(found([once_more], HISTORY[:-1]), "repeated", "given up, 4 times")
+
+
+def test_a_poison_that_failed_before_it_was_set_aside_is_found():
+    too_soon = dataclasses.replace(POISON, recoveries=MAX_RETRIES, crashes=MAX_RETRIES)
+
+    assert only(found([too_soon], HISTORY[:-1]), "unexplained", "(chaos_poison) failed")
+
+
+def test_a_job_that_was_set_aside_without_its_history_is_found():
+    forgotten = dataclasses.replace(POISON, crashes=1)
+
+    assert only(found([forgotten], HISTORY[:-1]), "unexplained", "crashed 3 times, and shows 1")
+
+
+def attempts(job, fences, crashes_before=0, end=PENDING):
+    """Attempts that crashed one after the other, each on a runner of its own."""
+    changes = []
+    for number, fence in enumerate(fences, crashes_before):
+        facts = {"job": job, "fence": fence, "claimed_by": f"host:{100 + fence}:ab"}
+        changes += [
+            change(1000 * fence, PENDING, RUNNING, fence - 1, crashes=number, **facts),
+            change(1000 * fence + 5, RUNNING, NEEDS_RECOVERY, fence, crashes=number, **facts),
+            change(1000 * fence + 6, NEEDS_RECOVERY, PENDING, fence, crashes=number + 1, **facts),
+        ]
+    changes[-1] = dataclasses.replace(changes[-1], status=end)
+    return changes
+
+
+NEIGHBOUR = dataclasses.replace(POISON, name="chaos_plain")
+SET_ASIDE = attempts("a", range(1, MAX_RETRIES + 2), end=FAILED)
+SUSPICIOUS_FROM = MAX_RETRIES // 2 + 2
+
+
+def poisonings(*fences):
+    facts = {"job": "p", "pid": CHILD}
+    return [*LOG[:3], *(told("poisoning", 10, fence=each, **facts) for each in fences)]
+
+
+def test_a_job_that_was_set_aside_for_a_poison_beside_it_is_found():
+    poison = attempts("p", range(1, MAX_RETRIES + 2))
+
+    findings = found([NEIGHBOUR], SET_ASIDE + poison, poisonings(*range(1, MAX_RETRIES + 2)))
+
+    assert len(findings.broken) == MAX_RETRIES + 2 - SUSPICIOUS_FROM
+    assert findings.broken[0].startswith("blamed: ")
+    assert f"crash {SUSPICIOUS_FROM} was a poison's" in findings.broken[0]
+
+
+def test_a_job_that_was_set_aside_beside_a_poison_before_that_was_known_is_no_problem():
+    poison = attempts("p", range(SUSPICIOUS_FROM, MAX_RETRIES + 2))
+
+    findings = found([NEIGHBOUR], SET_ASIDE + poison, poisonings(SUSPICIOUS_FROM))
+
+    assert findings.broken == []
+    assert findings.set_aside == 1
+
+
+def test_an_orderly_failure_clears_a_job_until_its_next_crash():
+    poison = attempts("p", range(1, MAX_RETRIES + 2))
+    retried = change(
+        1, RUNNING, PENDING, job="a", fence=SUSPICIOUS_FROM, crashes=SUSPICIOUS_FROM - 1
+    )
+    at = next(number for number, each in enumerate(SET_ASIDE) if each.fence == SUSPICIOUS_FROM)
+    neighbour = [*SET_ASIDE[:at], retried, *SET_ASIDE[at:]]
+
+    findings = found([NEIGHBOUR], neighbour + poison, poisonings(SUSPICIOUS_FROM))
+
+    assert findings.broken == []
+
+
+AGAIN = [each | {"what": "resubmitted"} if each["what"] == "submitting" else each for each in LOG]
+
+
+def test_a_poison_that_was_submitted_again_and_succeeded_is_no_problem():
+    assert found([dataclasses.replace(JOB, name="chaos_poison")], log=AGAIN).broken == []
+
+
+def test_a_poison_that_was_submitted_again_and_did_not_succeed_is_found():
+    assert only(found([POISON], HISTORY[:-1], AGAIN), "unexplained", "its status is 3")
 
 
 def test_a_job_that_nobody_submitted_is_found():

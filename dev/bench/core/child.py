@@ -26,13 +26,9 @@ def main() -> None:
     os._exit(0)
 
 
-def prepare(contender, count, traced) -> None:
-    contender.prepare()
-    _say({})
-
-
 def produce(contender, count, traced) -> None:
-    """Enqueue one by one, then as many in bulk."""
+    """Enqueue one by one, then as many in bulk; when told, more of them at a steady rate."""
+    contender.prepare()
     contender.enqueue(time.time())
     each = _timed(lambda: contender.enqueue_each(count))
     bulk = None
@@ -42,12 +38,8 @@ def produce(contender, count, traced) -> None:
     else:
         contender.enqueue_each(count)
     _say({"each": count / each, "bulk": bulk and count / bulk, "jobs": 2 * count + 1})
-
-
-def pace(contender, count, traced) -> None:
-    """Enqueue at a steady rate."""
-    contender.enqueue_paced(float(os.environ["BENCH_RATE"]), count)
-    _say({})
+    further = int(sys.stdin.readline())
+    contender.enqueue_paced(float(os.environ["BENCH_RATE"]), further)
 
 
 def work(contender, count, traced) -> None:
@@ -141,7 +133,7 @@ def _say(figures: dict) -> None:
         print(json.dumps(figures), flush=True)
 
 
-_ROLES = {"prepare": prepare, "produce": produce, "pace": pace, "work": work, "idle": idle}
+_ROLES = {"produce": produce, "work": work, "idle": idle}
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))

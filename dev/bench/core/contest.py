@@ -77,9 +77,9 @@ class Entrant:
             self._env = clean_environment(
                 {"BENCH_RATE": str(self._sizes.rate), "BENCH_BOOT_ID": uuid.uuid4().hex}
             )
-            self._ask("prepare", uri, 0)
-            produced = self._ask("produce", uri, self._sizes.jobs)
-            worked, latencies = self._work(uri, int(produced["jobs"]))
+            producer = self._start("produce", uri, self._sizes.jobs)
+            produced = _answer(producer)
+            worked, latencies = self._work(uri, int(produced["jobs"]), producer)
             idling = self._idle(uri)
         return {
             "enqueue one by one, jobs/s": produced["each"],
@@ -92,11 +92,12 @@ class Entrant:
             "idle CPU ms/s": idling["cpu_ms"],
         }
 
-    def _work(self, uri: str, jobs: int) -> tuple[dict, list[float]]:
+    def _work(self, uri: str, jobs: int, producer: subprocess.Popen) -> tuple[dict, list[float]]:
         worker = self._start("work", uri, jobs)
         worked = _answer(worker)
         _tell(worker, str(self._sizes.paced))
-        self._ask("pace", uri, self._sizes.paced)
+        _tell(producer, str(self._sizes.paced))
+        producer.wait(600)
         latencies = _answer(worker)["latencies"]
         _tell(worker, "end")
         worker.wait(60)
@@ -117,12 +118,6 @@ class Entrant:
         for text, times in counted.most_common(5):
             progress(f"    idle: {times} x {text[:90]}")
         return answer | {"statements": counted.total() / seconds}
-
-    def _ask(self, role: str, uri: str, count: int) -> dict:
-        child = self._start(role, uri, count)
-        answer = _answer(child)
-        child.wait(60)
-        return answer
 
     def _start(self, role: str, uri: str, count: int) -> subprocess.Popen:
         module = f"dev.bench.core.{self._peer.module}"

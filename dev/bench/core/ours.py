@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import threading
+import time
 
 from dev.bench.core.contender import Contender, OnJob
 
@@ -16,7 +17,7 @@ from sqlalchemy import func, select
 from dev.bench.core.noop_jobs import MAX_WORKERS, NAME
 from mlflow.entities._job_status import JobStatus
 from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
-from mlflow.server.jobs import runner, submission, wiring
+from mlflow.server.jobs import runner, wiring
 from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.executor import (
     AbstractJobExecutor,
@@ -24,12 +25,17 @@ from mlflow.server.jobs.executor import (
     JobResult,
 )
 from mlflow.server.jobs.executor_registry import JobExecutorRegistry
+from mlflow.server.jobs.scheduler_lease import new_replica_id
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.server.jobs.stop_requests import StopRequest, StopRequests
+from mlflow.server.jobs.wakeups.announce import announce
+from mlflow.server.jobs.wakeups.base import Hint
+from mlflow.server.jobs.watchdog import Watchdog
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.statements import in_states
 from mlflow.store.jobs.tables import jobs
 from mlflow.store.jobs.transitions import UNFINISHED
+from mlflow.store.jobs.values import NewJob
 
 _BACKEND = "local"
 
@@ -73,7 +79,13 @@ class Ours(Contender):
     def enqueue(self, sent_at: float) -> None:
         params = json.dumps({"sent_at": sent_at})
         self._store.create_job(NAME, params, executor_backend=_BACKEND)
-        submission.wake()
+        announce(self._store, Hint.WORK)
+
+    def enqueue_bulk(self, count: int) -> bool:
+        params = json.dumps({"sent_at": time.time()})
+        self._store.create_jobs([NewJob(NAME, params, executor_backend=_BACKEND)] * count)
+        announce(self._store, Hint.WORK)
+        return True
 
     def start(self, on_job: OnJob) -> None:
         registry = JobExecutorRegistry()
@@ -83,7 +95,10 @@ class Ours(Contender):
         wiring.server_tasks = lambda *_, **__: []
         runner.get_executor_registry = lambda: registry
         os.environ[BACKEND_STORE_URI_ENV_VAR] = self.uri
-        self._parts = runner._start(JobSettings.from_env(), Clock())
+        replica_id = new_replica_id()
+        self._watchdog = Watchdog()
+        self._parts = runner._prepare(JobSettings.from_env(), replica_id, Clock(), self._watchdog)
+        runner._start(self._parts, replica_id)
 
     def unfinished(self) -> int:
         with self._store.engine.connect() as connection:
@@ -95,6 +110,7 @@ class Ours(Contender):
         if self._parts is not None:
             runner.drain(self._parts, StopRequests(), Clock(), 5.0, StopRequest.TERMINATE)
             runner.stop(self._parts)
+            self._watchdog.stop()
 
 
 def contender(uri: str, concurrency: int) -> Ours:
