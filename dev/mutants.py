@@ -374,6 +374,14 @@ MUTANTS = [
     ),
     _runner(
         "I5",
+        "a repeated batch isolates its scorers",
+        "discovery.repetitions",
+        "Care(isolate=True, divisor=",
+        "Care(divisor=",
+        test="discovery/test_repetitions.py",
+    ),
+    _runner(
+        "I5",
         "a filter is left out only where the search works without it",
         "discovery.filter_faults",
         "    except MlflowException:\n        return False\n",

@@ -4,7 +4,7 @@ import logging
 import os
 import random
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ from mlflow.genai.scorers.online.active_scorers import (
     reason_not_to_run,
     split_by_level,
 )
+from mlflow.genai.scorers.online.isolation import Isolation
 from mlflow.genai.scorers.online.session_batch import SessionBatchScoring
 from mlflow.genai.scorers.online.trace_batch import TraceBatchScoring
 from mlflow.genai.scorers.scorer_utils import container_scoring_enabled
@@ -143,6 +144,7 @@ def run_online_trace_scorer_job(
     batch: list[dict[str, Any]] | None = None,
     next_checkpoint: dict[str, Any] | None = None,
     full: bool = False,
+    isolate: bool = False,
 ) -> dict[str, int] | None:
     """Score the batch of traces that discovery cut for an experiment.
 
@@ -154,6 +156,8 @@ def run_online_trace_scorer_job(
         next_checkpoint: Where discovery resumes. Not touched here: it is stored in the transaction
             in which this job succeeds (I5).
         full: True if more traces were waiting; they are discovered as soon as this job succeeds.
+        isolate: True if scorers with code of their own are called in processes of their own, since
+            an earlier job that began with these traces ended without a result.
 
     Returns:
         Counts: `traces_scored`, `assessments`, `failures`. None without a batch.
@@ -174,10 +178,11 @@ def run_online_trace_scorer_job(
 
     with _custom_scorer_code_allowed(container_scorer):
         loaded = OnlineScorerSampler(scorers, run_custom_scorers_on_host=container_scorer is None)
-    scoring = TraceBatchScoring(
-        loaded, OnlineTraceLoader(store), container_scorer, progress_of("traces")
-    )
-    return _complete(scoring, batch)
+    with _isolation(loaded, isolate) as isolation:
+        scoring = TraceBatchScoring(
+            loaded, OnlineTraceLoader(store), container_scorer, isolation, progress_of("traces")
+        )
+        return _complete(scoring, batch)
 
 
 @job(
@@ -191,6 +196,7 @@ def run_online_session_scorer_job(
     batch: list[dict[str, Any]] | None = None,
     next_checkpoint: dict[str, Any] | None = None,
     full: bool = False,
+    isolate: bool = False,
 ) -> dict[str, int] | None:
     """Score the batch of completed sessions that discovery cut for an experiment.
 
@@ -203,6 +209,8 @@ def run_online_session_scorer_job(
         next_checkpoint: Where discovery resumes. Not touched here: it is stored in the transaction
             in which this job succeeds (I5).
         full: True if more sessions were waiting; they are discovered as soon as this job succeeds.
+        isolate: True if scorers with code of their own are called in processes of their own, since
+            an earlier job that began with these sessions ended without a result.
 
     Returns:
         Counts: `sessions_scored`, `assessments`, `failures`. None without a batch.
@@ -223,10 +231,17 @@ def run_online_session_scorer_job(
 
     with _custom_scorer_code_allowed(container_scorer):
         loaded = OnlineScorerSampler(scorers, run_custom_scorers_on_host=container_scorer is None)
-    scoring = SessionBatchScoring(
-        experiment_id, loaded, store, container_scorer, progress_of("sessions")
-    )
-    return _complete(scoring, batch)
+    with _isolation(loaded, isolate) as isolation:
+        scoring = SessionBatchScoring(
+            experiment_id, loaded, store, container_scorer, isolation, progress_of("sessions")
+        )
+        return _complete(scoring, batch)
+
+
+def _isolation(
+    scorers: OnlineScorerSampler, isolate: bool
+) -> AbstractContextManager[Isolation | None]:
+    return Isolation(scorers) if isolate else nullcontext()
 
 
 def _complete(

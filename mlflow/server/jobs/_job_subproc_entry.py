@@ -13,9 +13,8 @@ import sys
 import threading
 from typing import Any
 
-from mlflow.environment_variables import MLFLOW_WORKSPACE
-from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
 from mlflow.server.jobs.functions import _load_function
+from mlflow.server.jobs.job_surroundings import job_surroundings
 from mlflow.server.jobs.logging_utils import configure_logging_for_jobs
 from mlflow.server.jobs.progress import JobTracker, _set_job_tracker
 from mlflow.server.jobs.subprocess_protocol import (
@@ -29,9 +28,7 @@ from mlflow.server.jobs.subprocess_protocol import (
     _SubprocessJobResult,
     read_error_classes,
 )
-from mlflow.server.jobs.tracking_redirect import use_backend_store_for_tracking
 from mlflow.telemetry.client import get_telemetry_client, set_telemetry_client
-from mlflow.utils.workspace_context import WorkspaceContext
 
 # Named, because this module runs as __main__.
 _logger = logging.getLogger("mlflow.server.jobs._job_subproc_entry")
@@ -62,13 +59,9 @@ def main() -> None:
 def _run(fullname: str) -> Any:
     params = _params()
     function = _load_function(fullname)
-    workspace = os.environ.get(MLFLOW_WORKSPACE.name)
     _set_job_tracker(_tracker())
     try:
-        with WorkspaceContext(workspace) if workspace else contextlib.nullcontext():
-            # A job container has no way to the store.
-            if os.environ.get(BACKEND_STORE_URI_ENV_VAR):
-                use_backend_store_for_tracking()
+        with job_surroundings():
             return function(**params)
     finally:
         _set_job_tracker(None)

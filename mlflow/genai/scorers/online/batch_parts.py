@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mlflow.entities import (
     Assessment,
+    AssessmentError,
     AssessmentSource,
     AssessmentSourceType,
     Feedback,
@@ -23,11 +24,11 @@ from mlflow.genai.evaluation.harness import (
     _parse_rate_limit,
 )
 from mlflow.genai.evaluation.rate_limiter import NoOpRateLimiter, RateLimiter
-from mlflow.genai.evaluation.utils import add_scorer_metadata
+from mlflow.genai.evaluation.utils import add_scorer_metadata, make_code_type_assessment_source
 from mlflow.genai.scorers.base import Scorer, ScorerKind, _UnexecutedDecoratorScorer
 from mlflow.genai.scorers.online.sampler import OnlineScorerSampler
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE, ErrorCode
-from mlflow.tracing.constant import AssessmentMetadataKey
+from mlflow.tracing.constant import AssessmentMetadataKey, TraceMetadataKey
 
 _logger = logging.getLogger(__name__)
 
@@ -159,6 +160,18 @@ def error_feedback(error: Exception, scorer: Scorer) -> Feedback:
         else AssessmentSource(source_type=AssessmentSourceType.LLM_JUDGE)
     )
     feedback = Feedback(name=scorer.name, error=error, source=source)
+    add_scorer_metadata(scorer, [feedback])
+    return feedback
+
+
+def session_failure(error: str, scorer: Scorer, session_id: str) -> Feedback:
+    """The same, for what a scorer was to say of a session."""
+    feedback = Feedback(
+        name=scorer.name,
+        error=AssessmentError(error_code="SCORER_ERROR", error_message=error),
+        source=make_code_type_assessment_source(scorer.name),
+        metadata={TraceMetadataKey.TRACE_SESSION: session_id},
+    )
     add_scorer_metadata(scorer, [feedback])
     return feedback
 

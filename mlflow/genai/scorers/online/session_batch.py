@@ -17,16 +17,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Assessment, AssessmentError, AssessmentSourceType, Feedback, Trace
+from mlflow.entities import Assessment, AssessmentSourceType, Feedback, Trace
 from mlflow.environment_variables import (
-    MLFLOW_GENAI_EVAL_MAX_RETRIES,
     MLFLOW_ONLINE_SCORING_MAX_WORKER_THREADS,
 )
 from mlflow.exceptions import MlflowException
-from mlflow.genai.evaluation.entities import EvalItem
-from mlflow.genai.evaluation.rate_limiter import RateLimiter
-from mlflow.genai.evaluation.session_utils import evaluate_session_level_scorers
-from mlflow.genai.evaluation.utils import add_scorer_metadata, make_code_type_assessment_source
 from mlflow.genai.scorers.base import Scorer, warn_session_level_unsupported_online
 from mlflow.genai.scorers.model_client import import_model_client
 from mlflow.genai.scorers.online.batch_parts import (
@@ -38,16 +33,19 @@ from mlflow.genai.scorers.online.batch_parts import (
     made_by,
     rate_limits,
     runs_in_container,
+    session_failure,
 )
 from mlflow.genai.scorers.online.entities import OnlineScorer
 from mlflow.genai.scorers.online.sampler import OnlineScorerSampler
+from mlflow.genai.scorers.online.scorer_calls import score_session
 from mlflow.genai.scorers.online.session_traces import traces_of_session
 from mlflow.genai.scorers.online.trace_loader import OnlineTraceLoader
 from mlflow.store.tracking.abstract_store import AbstractStore
-from mlflow.tracing.constant import AssessmentMetadataKey, TraceMetadataKey
+from mlflow.tracing.constant import AssessmentMetadataKey
 
 if TYPE_CHECKING:
     from mlflow.genai.scorers.online.container_scoring import OnlineContainerScorer
+    from mlflow.genai.scorers.online.isolation import Isolation
 
 _logger = logging.getLogger(__name__)
 
@@ -75,6 +73,7 @@ class SessionBatchScoring:
         scorers: The batch's scorers, loaded.
         store: Where traces are searched and assessments deleted.
         container_scorer: Runs custom scorers in job containers; None if none run there.
+        isolation: Where scorers are called that must not end this process; None calls all here.
         on_progress: Called with the number of sessions done and the number of sessions to do.
     """
 
@@ -84,6 +83,7 @@ class SessionBatchScoring:
         scorers: OnlineScorerSampler,
         store: AbstractStore,
         container_scorer: "OnlineContainerScorer | None" = None,
+        isolation: "Isolation | None" = None,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self._experiment_id = experiment_id
@@ -91,6 +91,7 @@ class SessionBatchScoring:
         self._store = store
         self._loader = OnlineTraceLoader(store)
         self._container_scorer = container_scorer
+        self._isolation = isolation
         self._on_progress = on_progress
         self._summary = BatchSummary()
         self._scored: set[str] = set()
@@ -128,6 +129,8 @@ class SessionBatchScoring:
 
     def _score_on_host(self, batch: list[dict[str, Any]], scorers: list[Scorer]) -> None:
         import_model_client(scorers)
+        if self._isolation:
+            self._isolation.begin(scorers)
         limits = rate_limits(scorers)
         with ThreadPoolExecutor(
             MLFLOW_ONLINE_SCORING_MAX_WORKER_THREADS.get(), thread_name_prefix="SessionScoring"
@@ -146,11 +149,17 @@ class SessionBatchScoring:
         if task is None:
             return
         with ThreadPoolExecutor(len(task.scorers), thread_name_prefix="SessionScorer") as pool:
-            answers = pool.map(
-                lambda scorer: _answer(task, scorer, limits.of(scorer)), task.scorers
-            )
+            answers = pool.map(lambda scorer: self._answer(task, scorer, limits), task.scorers)
             for feedbacks in answers:
                 self._log(task, feedbacks, replaces=lambda old: True)
+
+    def _answer(self, task: _Task, scorer: Scorer, limits: RateLimits) -> list[Feedback]:
+        if not (self._isolation and self._isolation.holds(scorer)):
+            return score_session(task.session_id, task.traces, scorer, limits)
+        try:
+            return self._isolation.ask(scorer, task.traces, task.session_id)
+        except MlflowException as error:
+            return [session_failure(error.message, scorer, task.session_id)]
 
     def _score_in_containers(self, batch: list[dict[str, Any]], scorers: list[Scorer]) -> None:
         tasks: dict[str, _Task] = {}
@@ -169,7 +178,8 @@ class SessionBatchScoring:
 
         def on_failure(online_scorer: OnlineScorer, traces: list[Trace], error: str) -> None:
             task = tasks[traces[0].info.trace_id]
-            failed = _failure(task, self._scorers.scorer(online_scorer.name), error)
+            scorer = self._scorers.scorer(online_scorer.name)
+            failed = session_failure(error, scorer, task.session_id)
             self._log(task, [failed], replaces=_is_code)
 
         if work:
@@ -251,27 +261,6 @@ class SessionBatchScoring:
     def _count(self, change: Callable[[BatchSummary], None]) -> None:
         with self._counting:
             change(self._summary)
-
-
-def _answer(task: _Task, scorer: Scorer, limiter: RateLimiter) -> list[Feedback]:
-    return evaluate_session_level_scorers(
-        session_id=task.session_id,
-        session_items=[EvalItem.from_trace(trace) for trace in task.traces],
-        multi_turn_scorers=[scorer],
-        scorer_rate_limiter=limiter,
-        max_retries=MLFLOW_GENAI_EVAL_MAX_RETRIES.get(),
-    ).assessments
-
-
-def _failure(task: _Task, scorer: Scorer, error: str) -> Feedback:
-    feedback = Feedback(
-        name=scorer.name,
-        error=AssessmentError(error_code="SCORER_ERROR", error_message=error),
-        source=make_code_type_assessment_source(scorer.name),
-        metadata={TraceMetadataKey.TRACE_SESSION: task.session_id},
-    )
-    add_scorer_metadata(scorer, [feedback])
-    return feedback
 
 
 def _of_session(task: _Task) -> list[Assessment]:

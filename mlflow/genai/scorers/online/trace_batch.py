@@ -16,13 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Assessment, Feedback, Trace
 from mlflow.environment_variables import (
-    MLFLOW_GENAI_EVAL_MAX_RETRIES,
     MLFLOW_ONLINE_SCORING_MAX_WORKER_THREADS,
 )
 from mlflow.exceptions import MlflowException
-from mlflow.genai.evaluation.entities import EvalItem
-from mlflow.genai.evaluation.harness import _compute_eval_scores
-from mlflow.genai.evaluation.rate_limiter import RateLimiter, eval_retry_context
 from mlflow.genai.scorers.base import Scorer
 from mlflow.genai.scorers.model_client import import_model_client
 from mlflow.genai.scorers.online.answer_parts import is_whole, missing_parts
@@ -39,10 +35,12 @@ from mlflow.genai.scorers.online.batch_parts import (
 )
 from mlflow.genai.scorers.online.entities import OnlineScorer
 from mlflow.genai.scorers.online.sampler import OnlineScorerSampler
+from mlflow.genai.scorers.online.scorer_calls import score_trace
 from mlflow.genai.scorers.online.trace_loader import OnlineTraceLoader
 
 if TYPE_CHECKING:
     from mlflow.genai.scorers.online.container_scoring import OnlineContainerScorer
+    from mlflow.genai.scorers.online.isolation import Isolation
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ class TraceBatchScoring:
         scorers: The batch's scorers, loaded.
         trace_loader: Where full traces come from.
         container_scorer: Runs custom scorers in job containers; None if none run there.
+        isolation: Where scorers are called that must not end this process; None calls all here.
         on_progress: Called with the number of traces done and the number of traces to do.
     """
 
@@ -66,11 +65,13 @@ class TraceBatchScoring:
         scorers: OnlineScorerSampler,
         trace_loader: OnlineTraceLoader,
         container_scorer: "OnlineContainerScorer | None" = None,
+        isolation: "Isolation | None" = None,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self._scorers = scorers
         self._trace_loader = trace_loader
         self._container_scorer = container_scorer
+        self._isolation = isolation
         self._on_progress = on_progress
         self._summary = BatchSummary()
 
@@ -119,12 +120,14 @@ class TraceBatchScoring:
     def _score_on_host(self, tasks: list[_Task], total: int) -> None:
         scorers = {s.name: s for task in tasks for s in task.scorers}.values()
         import_model_client(scorers)
+        if self._isolation:
+            self._isolation.begin(scorers)
         limits = rate_limits(scorers)
         with ThreadPoolExecutor(
             MLFLOW_ONLINE_SCORING_MAX_WORKER_THREADS.get(), thread_name_prefix="OnlineScoring"
         ) as pool:
             ended: SimpleQueue[Future] = SimpleQueue()
-            task_of = {pool.submit(_score, task, limits): task for task in tasks}
+            task_of = {pool.submit(self._answer, task, limits): task for task in tasks}
             for future in task_of:
                 future.add_done_callback(ended.put)
             done = 0
@@ -138,6 +141,16 @@ class TraceBatchScoring:
                 log_together(answers, self._summary)
                 done += len(ended_now)
                 self._on_progress(done, total)
+
+    def _answer(self, task: _Task, limits: RateLimits) -> list[Feedback]:
+        apart = [s for s in task.scorers if self._isolation and self._isolation.holds(s)]
+        feedbacks = score_trace(task.trace, [s for s in task.scorers if s not in apart], limits)
+        for scorer in apart:
+            try:
+                feedbacks += self._isolation.ask(scorer, [task.trace])
+            except MlflowException as error:
+                feedbacks.append(error_feedback(error, scorer))
+        return feedbacks
 
     def _score_in_containers(self, tasks: list[_Task]) -> None:
         work: dict[str, tuple[OnlineScorer, list[Trace]]] = {}
@@ -185,20 +198,3 @@ def _answers(task: _Task, future: Future) -> Iterator[Answer]:
         yield task.trace, missing_parts(answer, _standing_at(task.trace, scorer))
     # A scorer that is not registered names its feedbacks freely, and nothing tells whose they are.
     yield task.trace, unclaimed
-
-
-def _score(task: _Task, limits: RateLimits) -> list[Feedback]:
-    by_limit: dict[RateLimiter, list[Scorer]] = {}
-    for scorer in task.scorers:
-        by_limit.setdefault(limits.of(scorer), []).append(scorer)
-    with eval_retry_context():
-        return [
-            feedback
-            for limiter, scorers in by_limit.items()
-            for feedback in _compute_eval_scores(
-                eval_item=EvalItem.from_trace(task.trace),
-                scorers=scorers,
-                rate_limiter=limiter,
-                max_retries=MLFLOW_GENAI_EVAL_MAX_RETRIES.get(),
-            ).assessments
-        ]

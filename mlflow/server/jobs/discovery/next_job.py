@@ -21,6 +21,7 @@ from mlflow.server.jobs.discovery.batches import Candidate, FilterGroup, Positio
 from mlflow.server.jobs.discovery.checkpoints import value_of
 from mlflow.server.jobs.discovery.filter_faults import is_at_fault
 from mlflow.server.jobs.discovery.levels import Level
+from mlflow.server.jobs.discovery.repetitions import USUAL, Care
 from mlflow.server.jobs.discovery.waiting_traces import waiting_traces
 from mlflow.store.tracking.abstract_store import AbstractStore
 
@@ -54,6 +55,7 @@ def next_job(
     unfiltered: Iterable[Candidate] | None = None,
     max_entries: int | None = None,
     max_looks: int | None = None,
+    care: Care = USUAL,
 ) -> NextJob | None:
     """Look at what waits, and answer a job for it, or None if nothing is worth one.
 
@@ -70,11 +72,12 @@ def next_job(
         unfiltered: What waits where no filter narrows it, if that is known already.
         max_entries: Most entries of the batch; None stands for the level's own.
         max_looks: Most looks of the scorers of one filter; None stands for some times as many.
+        care: What an earlier job for the same batch has taught.
     """
     end_ms = window_end_ms if newest_ms is None else min(window_end_ms, newest_ms + 1)
     if checkpoint.timestamp_ms >= end_ms:
         return None
-    max_entries = max_entries or level.max_entries
+    max_entries = max(1, (max_entries or level.max_entries) // care.divisor)
     batch = cut_batch(
         _filter_groups(
             online_scorers,
@@ -109,6 +112,8 @@ def next_job(
         },
         "full": batch.full,
     }
+    if care.isolate:
+        params["isolate"] = True
     return NextJob(params, since_ms=batch.begins.timestamp_ms)
 
 

@@ -36,6 +36,7 @@ from mlflow.server.jobs.discovery.checkpoints import value_of
 from mlflow.server.jobs.discovery.levels import CHECKPOINT_TAGS, LEVELS, SESSIONS, TRACES, Level
 from mlflow.server.jobs.discovery.line import Line, Sight, Visit
 from mlflow.server.jobs.discovery.next_job import common_params, next_job
+from mlflow.server.jobs.discovery.repetitions import Repetitions
 from mlflow.server.jobs.discovery.scorers_ahead import ScorersAhead
 from mlflow.server.jobs.discovery.skips import Skips
 from mlflow.server.jobs.discovery.traces_ahead import TracesAhead
@@ -120,6 +121,7 @@ class OnlineScoringDiscovery:
         self._monotonic = monotonic
         self._on_created = on_created
         self._line = Line()
+        self._repetitions = Repetitions()
         self._skips = Skips()
         self._report = BacklogReport()
         self._one_look_at_a_time = threading.Lock()
@@ -141,6 +143,7 @@ class OnlineScoringDiscovery:
             self._created.clear()
             now_ms, sights, busy = self._see(only_experiment=None)
             visits = self._line.begin_cycle(sights, busy)
+            self._repetitions.forget_all_but({each.key for each in sights})
         scorers = ScorersAhead(self._tracking_store, (each.experiment for each in visits))
         traces = TracesAhead(self._tracking_store, visits)
         for visit in visits:
@@ -259,13 +262,15 @@ class OnlineScoringDiscovery:
             sight.newest_ms,
             note_bad_filter,
             traces.of(sight),
+            care=self._repetitions.care(sight.key, checkpoint, sight.now_ms),
             **self._limits,
         )
         if found is None:
             self._line.settle(sight)
         else:
             self._line.found(sight, found.since_ms)
-            self._create(term, sight, found.params)
+            if self._create(term, sight, found.params):
+                self._repetitions.note(sight.key, checkpoint, sight.now_ms)
 
     def _checkpoint(self, term: Term, sight: Sight) -> Position | None:
         """Where to begin; None if the checkpoint was changed by somebody else just now."""
@@ -292,7 +297,7 @@ class OnlineScoringDiscovery:
                 sight.experiment.experiment_id, sight.level.tag, sight.text, term
             )
 
-    def _create(self, term: Term, sight: Sight, params: dict[str, Any]) -> None:
+    def _create(self, term: Term, sight: Sight, params: dict[str, Any]) -> bool:
         job_name, workspace = sight.level.job_name, _workspace_of(sight.experiment)
         backend = self._router.route(job_name, params)
         job = self._job_store.create_job(
@@ -309,6 +314,7 @@ class OnlineScoringDiscovery:
         if job is not None:
             self._on_created(job.job_id, workspace, params)
         self._created.add(sight.key)
+        return job is not None
 
     @contextmanager
     def _skipping_on_error(self, workspace: str | None, experiment_id: str) -> Iterator[None]:

@@ -38,6 +38,11 @@ def broken(session):
     raise ValueError("cannot judge")
 
 
+@scorer
+def leaving(session):
+    raise SystemExit(2)
+
+
 @pytest.fixture
 def add_session(add_trace):
     def add_session(session_id, count=2, start=START):
@@ -63,6 +68,19 @@ def run(experiment_id, online_scorers, batch, **params):
 
 def values(assessments):
     return sorted((each.name, each.value) for each in assessments)
+
+
+def test_a_scorer_that_asks_for_the_end_of_the_process_has_an_error_and_ends_nothing(
+    experiment_id, add_session, online, assessments_of
+):
+    first, _ = add_session("s1")
+
+    result = run(experiment_id, [online(leaving), online(turns)], [entry("s1", "leaving", "turns")])
+
+    made = {each.name: each for each in assessments_of(first)}
+    assert made["turns"].value == 2
+    assert "SystemExit(2)" in made["leaving"].error.error_message
+    assert result == {"sessions_scored": 1, "assessments": 1, "failures": 1}
 
 
 def test_each_session_is_scored_at_its_first_trace_with_the_scorers_named_for_it(

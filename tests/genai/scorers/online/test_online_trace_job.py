@@ -34,6 +34,11 @@ def broken(outputs) -> bool:
     raise ValueError("cannot judge")
 
 
+@scorer
+def leaving(outputs) -> bool:
+    raise SystemExit(2)
+
+
 def run(experiment_id, online_scorers, batch, **params):
     return scorer_jobs.run_online_trace_scorer_job(
         experiment_id, [asdict(one) for one in online_scorers], batch=batch, **params
@@ -92,6 +97,23 @@ def test_an_error_counts_as_scored(experiment_id, add_trace, online, assessments
         run(experiment_id, [online(broken)], [entry(trace_id, "broken")])
 
     assert len(assessments_of(trace_id)) == 1
+
+
+def test_a_scorer_that_asks_for_the_end_of_the_process_has_an_error_and_ends_nothing(
+    experiment_id, add_trace, online, assessments_of
+):
+    trace_id = add_trace("one")
+
+    result = run(
+        experiment_id,
+        [online(leaving), online(length), online(shouting)],
+        [entry(trace_id, "length", "leaving", "shouting")],
+    )
+
+    made = {each.name: each for each in assessments_of(trace_id)}
+    assert (made["length"].value, made["shouting"].value) == (3, False)
+    assert "SystemExit(2)" in made["leaving"].error.error_message
+    assert result == {"traces_scored": 1, "assessments": 2, "failures": 1}
 
 
 @pytest.mark.parametrize("version", [1, None])

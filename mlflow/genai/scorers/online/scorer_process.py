@@ -1,0 +1,116 @@
+"""A scorer in a process of its own, which is all that it can end.
+
+It is asked one thing at a time: so what was asked last is what the process ended of. What it
+sends is unpickled here, where its code would run otherwise.
+"""
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from mlflow.entities import Feedback, Trace
+from mlflow.exceptions import MlflowException
+from mlflow.genai.scorers.online.entities import OnlineScorer
+from mlflow.server.jobs.local.process_group import describe_exit
+
+_logger = logging.getLogger(__name__)
+
+# A fresh interpreter, which costs seconds, each time.
+_MOST_ENDS = 3
+# To import MLflow on a busy host, and to load the scorer.
+_START_SECONDS = 120.0
+
+
+class ScorerProcess:
+    """Asks the scorer, and starts another process where the last one has ended.
+
+    Args:
+        online_scorer: The scorer.
+        patience_seconds: How long one answer may take.
+    """
+
+    def __init__(self, online_scorer: OnlineScorer, patience_seconds: float) -> None:
+        self._online_scorer = online_scorer
+        self._patience_seconds = patience_seconds
+        self._one_at_a_time = threading.Lock()
+        self._process: subprocess.Popen | None = None
+        self._connection: Connection | None = None
+        self._ends = 0
+        self._last_words = ""
+
+    def ask(self, traces: Sequence[Trace], session_id: str | None) -> list[Feedback]:
+        """What the scorer says of a session, or without a session id of the one trace.
+
+        Raises:
+            MlflowException: It gave no answer, or has ended too many processes to be asked again.
+        """
+        with self._one_at_a_time:
+            if self._ends >= _MOST_ENDS:
+                raise MlflowException(
+                    f"The scorer was not called here, since it gave no answer {self._ends} times "
+                    f"in this batch. The last time {self._last_words}."
+                )
+            try:
+                feedbacks, error = self._answer(traces, session_id)
+            except TimeoutError as silence:
+                self._ended(str(silence))
+            except (EOFError, OSError):
+                self._ended(_how_it_ended(self._process.wait()))
+            except Exception as unreadable:  # noqa: BLE001 - the answer's values may be anything
+                error = f"The scorer's answer cannot be read: {unreadable!r}"
+            if error is not None:
+                raise MlflowException(error)
+            return feedbacks
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._connection.close()
+            self._process = None
+
+    def _answer(
+        self, traces: Sequence[Trace], session_id: str | None
+    ) -> tuple[list[Feedback] | None, str | None]:
+        if self._process is None:
+            self._start()
+            self._receive(_START_SECONDS)
+        self._connection.send((session_id, [trace.to_json() for trace in traces]))
+        return self._receive(self._patience_seconds)
+
+    def _start(self) -> None:
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "mlflow.genai.scorers.online._scorer_process_entry",
+                    str(theirs.fileno()),
+                ],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        self._connection.send(asdict(self._online_scorer))
+
+    def _receive(self, seconds: float):
+        if not self._connection.poll(seconds):
+            raise TimeoutError(f"it did not answer within {seconds:g} seconds")
+        return self._connection.recv()
+
+    def _ended(self, how: str) -> None:
+        self.close()
+        self._ends += 1
+        self._last_words = how
+        _logger.warning("The scorer %r gave no answer: %s", self._online_scorer.name, how)
+        raise MlflowException(f"The scorer gave no answer: {how}.")
+
+
+def _how_it_ended(code: int) -> str:
+    return f"its process {describe_exit(code)}" if code else "its process ended by itself"
