@@ -13,10 +13,12 @@ and what it writes until then changes nothing, because `held` stands in the stat
 import math
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Update,
     and_,
     case,
+    cast,
     exists,
     insert,
     literal_column,
@@ -100,7 +102,8 @@ def _ended(now: ColumnElement) -> ColumnElement[bool]:
     return or_(_leases.holder.is_(None), _runs_out <= now)
 
 
-_runs_out = _leases.acquired_at + _leases.ttl_seconds * literal_column("1000")
+# The column is of 32 bits, which hold no month in milliseconds.
+_runs_out = _leases.acquired_at + cast(_leases.ttl_seconds, BigInteger) * literal_column("1000")
 
 
 def _named(term: Term) -> ColumnElement[bool]:

@@ -120,6 +120,13 @@ def test_what_a_leader_expects_is_when_a_sweep_finds_something(store, clock):
     assert store.sweep(term) == 1
 
 
+def test_a_lease_may_be_longer_than_32_bits_have_milliseconds(store):
+    term = store.acquire_scheduler_lease("scheduler", "me", ttl_seconds=10_000_000)
+
+    assert store.renew_scheduler_lease(term, ttl_seconds=10_000_000)
+    assert store.acquire_scheduler_lease("scheduler", "other", ttl_seconds=1) is None
+
+
 def test_how_long_a_lease_lasts(store, clock):
     assert store.scheduler_lease_lasts("scheduler") == 0
     term = acquire(store, "a")

@@ -2,8 +2,8 @@
 
 Hypothesis makes up traces, sessions, filters, rates, scorers, outages, how far the clock of whoever
 writes the traces is behind, and what becomes of each attempt: success, failure, a process that dies
-in the middle and is requeued. Discovery, the store and the job functions are the real ones; only
-time is moved by hand.
+in the middle and is requeued. On every database: discovery, the store and the job functions are the
+real ones; only time is moved by hand.
 
 `SCORING_EXAMPLES` asks for so many runs, each time other ones, instead of the few fixed ones.
 """
@@ -26,12 +26,16 @@ from mlflow.entities import Span, TraceInfo, TraceLocation, TraceState
 from mlflow.genai import scorer
 from mlflow.genai.scorers import job as scorer_jobs
 from mlflow.genai.scorers.job import ONLINE_SESSION_SCORER_JOB_NAME, ONLINE_TRACE_SCORER_JOB_NAME
+from mlflow.genai.scorers.online import OnlineScorerSampler, isolation
+from mlflow.genai.scorers.online.batch_parts import rate_limits
+from mlflow.genai.scorers.online.scorer_calls import score_session, score_trace
 from mlflow.server.jobs.discovery.online_scoring import OnlineScoringDiscovery
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import CheckpointMove
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from tests.tracking_databases import as_job_process, copy_of
+from tests.store.jobs.real_databases import KINDS, fresh_database
+from tests.tracking_databases import as_job_process
 
 EXAMPLES = int(os.environ.get("SCORING_EXAMPLES", "0"))
 FIXED_EXAMPLES = 20
@@ -315,13 +319,32 @@ def sampled(judges, entity_id):
             before = judge.rate
 
 
-@pytest.fixture(scope="module")
-def stores(database_with_endpoint, tmp_path_factory):
+class HereInstead:
+    """Calls an isolated scorer in this process: `test_isolation` has those of their own."""
+
+    def __init__(self, online_scorer, patience_seconds):
+        self.scorer = OnlineScorerSampler([online_scorer]).scorer(online_scorer.name)
+
+    def ask(self, traces, session_id):
+        limits = rate_limits([self.scorer])
+        if session_id is None:
+            return score_trace(*traces, [self.scorer], limits)
+        return score_session(session_id, traces, self.scorer, limits)
+
+    def close(self):
+        """Nothing to be ended."""
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def stores(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("no-loss")
-    uri = copy_of(database_with_endpoint, folder)
-    tracking, jobs = SqlAlchemyStore(uri, str(folder / "artifacts")), SqlAlchemyJobStore(uri)
-    with as_job_process(tracking, uri):
-        yield tracking, jobs
+    with fresh_database(request.param, folder) as uri, pytest.MonkeyPatch.context() as monkeypatch:
+        tracking, jobs = SqlAlchemyStore(uri, str(folder / "artifacts")), SqlAlchemyJobStore(uri)
+        monkeypatch.setattr(isolation, "ScorerProcess", HereInstead)
+        with as_job_process(tracking, uri):
+            yield tracking, jobs
+        tracking.engine.dispose()
+        jobs.engine.dispose()
 
 
 numbers = count(1)

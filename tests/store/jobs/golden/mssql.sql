@@ -174,10 +174,10 @@ OR job_locks.fence IS NULL);
 -- scheduler lease: first acquisition
 -- scheduler lease: how long it lasts
 SELECT scheduler_leases.fence, CASE WHEN (scheduler_leases.holder IS NULL
-OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)) THEN :param_1 ELSE (scheduler_leases.acquired_at +
-    scheduler_leases.ttl_seconds * 1000) - (DATEDIFF_BIG(MILLISECOND, '1970-01-01',
-    SYSUTCDATETIME()) + :now_ms_1) END AS anon_1
+OR scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 <=
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)) THEN :param_1 ELSE
+    (scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000) -
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1) END AS anon_1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1;
 
@@ -188,8 +188,8 @@ SET acquired_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :no
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.fence = :fence_1
 AND (scheduler_leases.holder IS NULL
-OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1));
+OR scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 <=
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1));
 
 -- scheduler lease: first acquisition
 INSERT INTO scheduler_leases (lease_key, acquired_at, ttl_seconds, holder, fence)
@@ -204,8 +204,8 @@ SET acquired_at=(DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :no
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1);
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1);
 
 -- lead
 SELECT (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1) AS now_ms, (SELECT
@@ -250,8 +250,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- periodic run: first
 -- periodic run: last
@@ -267,8 +267,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_2);
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_2);
 
 -- T1 by discovery
 INSERT INTO jobs (status, retry_count, creation_time, last_update_time, id, job_name, params,
@@ -291,8 +291,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :term_lease_key
 AND scheduler_leases.holder = :term_holder
 AND scheduler_leases.fence = :term_fence
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_2)
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_2)
 AND NOT (EXISTS (SELECT 1
 FROM jobs
 WHERE jobs.lock_key = :lock_key
@@ -345,8 +345,8 @@ WHERE experiments.experiment_id = :experiment_id_1
 AND scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1);
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1);
 
 -- discovery: first checkpoint
 -- discovery: another checkpoint
@@ -357,8 +357,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1));
 
 -- discovery: another checkpoint
 UPDATE experiment_tags
@@ -371,8 +371,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- discovery: checkpoint forgotten
 DELETE
@@ -385,8 +385,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- discovery: checkpoints forgotten
 DELETE
@@ -401,8 +401,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- scheduler lease: release
 UPDATE scheduler_leases
@@ -818,8 +818,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- recovery candidates
 SELECT TOP 100 jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count,
@@ -861,8 +861,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_3
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- T11
 UPDATE job_locks
@@ -883,8 +883,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- T12 after a crash
 UPDATE jobs
@@ -901,8 +901,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- T12 of a suspect
 -- T12, set aside
@@ -920,8 +920,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- T12, set aside
 UPDATE jobs
@@ -939,8 +939,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)))
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)))
 AND jobs.recovery_count >= :recovery_count_2;
 
 -- T13
@@ -958,8 +958,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- T13 of a backend that nobody has
 UPDATE jobs
@@ -978,8 +978,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (DATEDIFF_BIG(MILLISECOND,
-    '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)));
 
 -- whether there is work for retention
 SELECT 1

@@ -188,10 +188,11 @@ OR job_locks.fence IS NULL);
 -- scheduler lease: first acquisition
 -- scheduler lease: how long it lasts
 SELECT scheduler_leases.fence, CASE WHEN (scheduler_leases.holder IS NULL
-OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)) THEN :param_1 ELSE
-    (scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000) -
-    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1) END AS anon_1
+OR scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 <=
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)) THEN :param_1
+    ELSE (scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) *
+    1000) - (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1) END AS
+    anon_1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1;
 
@@ -202,8 +203,8 @@ SET acquired_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.fence = :fence_1
 AND (scheduler_leases.holder IS NULL
-OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1));
+OR scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 <=
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1));
 
 -- scheduler lease: first acquisition
 INSERT INTO scheduler_leases (lease_key, acquired_at, ttl_seconds, holder, fence)
@@ -218,8 +219,8 @@ SET acquired_at=(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1);
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1);
 
 -- lead
 SELECT (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1) AS now_ms,
@@ -266,8 +267,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- periodic run: first
 -- periodic run: last
@@ -283,8 +284,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2);
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2);
 
 -- T1 by discovery
 INSERT INTO jobs (status, retry_count, creation_time, last_update_time, id, job_name, params,
@@ -300,8 +301,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :term_lease_key
 AND scheduler_leases.holder = :term_holder
 AND scheduler_leases.fence = :term_fence
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2)
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2)
 AND NOT (EXISTS (SELECT 1
 FROM jobs
 WHERE jobs.lock_key = :lock_key
@@ -360,8 +361,8 @@ WHERE experiments.experiment_id = :experiment_id_1
 AND scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1);
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1);
 
 -- discovery: first checkpoint
 -- discovery: another checkpoint
@@ -373,8 +374,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1));
 
 -- discovery: another checkpoint
 UPDATE experiment_tags
@@ -387,8 +388,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- discovery: checkpoint forgotten
 DELETE
@@ -401,8 +402,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- discovery: checkpoints forgotten
 DELETE
@@ -417,8 +418,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- scheduler lease: release
 UPDATE scheduler_leases
@@ -852,8 +853,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- recovery candidates
 SELECT jobs.id, jobs.fence, jobs.executor_backend, jobs.job_name, jobs.recovery_count,
@@ -900,8 +901,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_3
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- T11
 UPDATE job_locks
@@ -922,8 +923,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- T12 after a crash
 UPDATE jobs
@@ -940,8 +941,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- T12 of a suspect
 -- T12, set aside
@@ -959,8 +960,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- T12, set aside
 UPDATE jobs
@@ -978,8 +979,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)))
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)))
 AND jobs.recovery_count >= :recovery_count_2;
 
 -- T13
@@ -997,8 +998,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- T13 of a backend that nobody has
 UPDATE jobs
@@ -1017,8 +1018,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS SIGNED INTEGER) * 1000 >
+    (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1)));
 
 -- whether there is work for retention
 SELECT 1

@@ -157,7 +157,8 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)
 RETURNING (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) AS now_ms, (SELECT
@@ -174,9 +175,11 @@ WHERE jobs.status = 6)) THEN :param_4::INTEGER ELSE :param_5::INTEGER END AS rec
 -- scheduler lease: first acquisition
 -- scheduler lease: how long it lasts
 SELECT scheduler_leases.fence, CASE WHEN (scheduler_leases.holder IS NULL
-OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (CAST(FLOOR(EXTRACT(EPOCH
+OR scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 <=
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)) THEN :param_1::INTEGER ELSE
-    (scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000) - (CAST(FLOOR(EXTRACT(EPOCH
+    (scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000) -
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) END AS anon_1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR;
@@ -189,7 +192,8 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
 AND (scheduler_leases.holder IS NULL
-OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <= (CAST(FLOOR(EXTRACT(EPOCH
+OR scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 <=
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
 
 -- scheduler lease: first acquisition
@@ -207,7 +211,8 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER),
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER);
 
 -- lead
@@ -255,7 +260,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- periodic run: first
@@ -273,7 +279,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER);
 
 -- T1 by discovery
@@ -292,7 +299,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :term_lease_key::VARCHAR
 AND scheduler_leases.holder = :term_holder::VARCHAR
 AND scheduler_leases.fence = :term_fence::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER)
 AND NOT (EXISTS (SELECT 1
 FROM jobs
@@ -352,7 +360,8 @@ WHERE experiments.experiment_id = :experiment_id_1::INTEGER
 AND scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER);
 
 -- discovery: first checkpoint
@@ -364,7 +373,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
 
 -- discovery: another checkpoint
@@ -378,7 +388,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- discovery: checkpoint forgotten
@@ -392,7 +403,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- discovery: checkpoints forgotten
@@ -408,7 +420,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- scheduler lease: release
@@ -860,7 +873,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_1::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- recovery candidates
@@ -909,7 +923,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_3::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- T11
@@ -932,7 +947,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_2::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- T12 after a crash
@@ -951,7 +967,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_2::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- T12 of a suspect
@@ -971,7 +988,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_2::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- T12, set aside
@@ -991,7 +1009,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_2::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)))
 AND jobs.recovery_count >= :recovery_count_2::INTEGER;
 
@@ -1011,7 +1030,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_2::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- T13 of a backend that nobody has
@@ -1032,7 +1052,8 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1::VARCHAR
 AND scheduler_leases.holder = :holder_1::VARCHAR
 AND scheduler_leases.fence = :fence_2::BIGINT
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 > (CAST(FLOOR(EXTRACT(EPOCH
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
+    (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER)));
 
 -- whether there is work for retention

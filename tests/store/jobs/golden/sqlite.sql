@@ -186,9 +186,9 @@ OR job_locks.fence IS NULL);
 -- scheduler lease: first acquisition
 -- scheduler lease: how long it lasts
 SELECT scheduler_leases.fence, CASE WHEN (scheduler_leases.holder IS NULL
-OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <=
+OR scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 <=
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)) THEN :param_1
-    ELSE (scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000) -
+    ELSE (scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000) -
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1) END AS anon_1
 FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1;
@@ -200,7 +200,7 @@ SET acquired_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTE
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.fence = :fence_1
 AND (scheduler_leases.holder IS NULL
-OR scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 <=
+OR scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 <=
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1));
 
 -- scheduler lease: first acquisition
@@ -216,7 +216,7 @@ SET acquired_at=(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTE
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1);
 
 -- lead
@@ -263,7 +263,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- periodic run: first
@@ -280,7 +280,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_2);
 
 -- T1 by discovery
@@ -297,7 +297,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :term_lease_key
 AND scheduler_leases.holder = :term_holder
 AND scheduler_leases.fence = :term_fence
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_2)
 AND NOT (EXISTS (SELECT 1
 FROM jobs
@@ -355,7 +355,7 @@ WHERE experiments.experiment_id = :experiment_id_1
 AND scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1);
 
 -- discovery: first checkpoint
@@ -367,7 +367,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1));
 
 -- discovery: another checkpoint
@@ -381,7 +381,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- discovery: checkpoint forgotten
@@ -395,7 +395,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- discovery: checkpoints forgotten
@@ -411,7 +411,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- scheduler lease: release
@@ -832,7 +832,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_1
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- recovery candidates
@@ -880,7 +880,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_3
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- T11
@@ -902,7 +902,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- T12 after a crash
@@ -920,7 +920,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- T12 of a suspect
@@ -939,7 +939,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- T12, set aside
@@ -958,7 +958,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)))
 AND jobs.recovery_count >= :recovery_count_2;
 
@@ -977,7 +977,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- T13 of a backend that nobody has
@@ -997,7 +997,7 @@ FROM scheduler_leases
 WHERE scheduler_leases.lease_key = :lease_key_1
 AND scheduler_leases.holder = :holder_1
 AND scheduler_leases.fence = :fence_2
-AND scheduler_leases.acquired_at + scheduler_leases.ttl_seconds * 1000 >
+AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) * 1000 >
     (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1)));
 
 -- whether there is work for retention
