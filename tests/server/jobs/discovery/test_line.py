@@ -32,6 +32,16 @@ def test_the_furthest_behind_comes_first():
     assert order(Line().begin_cycle(sights)) == ["2", "3", "1"]
 
 
+def test_what_was_settled_before_a_job_is_looked_at_again_after_it():
+    line = Line()
+    settled = sight()
+    line.settle(settled)
+    assert line.begin_cycle([settled]) == []
+
+    assert line.begin_cycle([settled], busy={settled.key}) == []
+    assert order(line.begin_cycle([settled])) == ["1"]
+
+
 def test_who_had_its_turn_waits_for_all_others():
     line = Line()
     sights = [sight("1", 100), sight("2", 200), sight("3", 300)]

@@ -42,6 +42,7 @@ def portrait():
         "main": sys.modules["__main__"].__spec__.name,
         "argv": sys.argv,
         "zone": time.tzname[0],
+        "frozen": gc.get_freeze_count(),
     }
 
 

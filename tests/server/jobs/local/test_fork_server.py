@@ -246,6 +246,13 @@ def test_a_job_has_nothing_left_to_import_before_its_first_line(shared, run):
     assert run(shared, "imports", {"driver": "psycopg2"}) == ([[], True], 0)
 
 
+def test_the_collector_of_a_job_leaves_what_was_imported_alone_so_that_its_pages_stay_shared(
+    shared, run
+):
+    seen, _ = run(shared, "portrait")
+    assert seen["frozen"] > 100_000
+
+
 def test_no_two_jobs_draw_the_same_random_numbers(shared, run):
     drawn = [run(shared, "portrait")[0]["random"] for _ in range(2)]
     assert not set(drawn[0]) & set(drawn[1])
