@@ -64,6 +64,25 @@ def test_what_follows_a_repetition_is_isolated_for_an_hour():
     assert tried.care("key", Position(7), MINUTE_MS + HOUR_MS) == USUAL
 
 
+def test_what_follows_a_cut_batch_is_cut_alike_and_not_isolated_for_ever():
+    tried = Repetitions()
+    for _ in range(4):
+        tried.note("key", HERE, 0)
+
+    assert tried.care("key", THERE, MINUTE_MS) == Care(True, 8)
+    tried.note("key", THERE, MINUTE_MS)
+    assert tried.care("key", Position(7), HOUR_MS) == USUAL
+
+
+def test_what_fails_while_it_is_isolated_is_cut_at_once():
+    tried = Repetitions()
+    tried.note("key", HERE, 0)
+    tried.note("key", HERE, 0)
+    tried.note("key", THERE, MINUTE_MS)
+
+    assert tried.care("key", THERE, 2 * MINUTE_MS) == Care(True, 8)
+
+
 def test_what_is_scored_no_more_is_forgotten():
     tried = Repetitions()
     tried.note("key", HERE, 0)
@@ -99,7 +118,7 @@ def test_after_a_job_without_a_result_scorers_are_isolated_and_then_the_batch_is
     assert batch_ids(finish(job_store)) == ids[:1]
     discovery.run(term)
     rest = finish(job_store)
-    assert (rest["isolate"], batch_ids(rest)) == (True, ids[1:])
+    assert (rest["isolate"], batch_ids(rest)) == (True, ids[1:3])
 
 
 def test_a_scorer_that_ends_its_job_gets_errors_and_the_others_their_answers(
