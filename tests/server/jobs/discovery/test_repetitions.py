@@ -64,6 +64,33 @@ def test_what_follows_a_repetition_is_isolated_for_an_hour():
     assert tried.care("key", Position(7), MINUTE_MS + HOUR_MS) == USUAL
 
 
+def test_isolation_that_was_too_short_lasts_longer_and_a_day_at_most():
+    tried = Repetitions()
+    now_ms, lasted = 0, []
+    for number in range(7):
+        tried.note("key", Position(number), now_ms)
+        tried.note("key", Position(number), now_ms)
+        began_ms = now_ms
+        while tried.care("key", Position(number + 1), now_ms).isolate:
+            now_ms += HOUR_MS
+        lasted.append((now_ms - began_ms) // HOUR_MS)
+
+    assert lasted == [1, 2, 4, 8, 16, 24, 24]
+
+
+def test_isolation_lasts_an_hour_again_after_a_job_without_it_had_a_result():
+    tried = Repetitions()
+    for now_ms in (0, HOUR_MS):
+        tried.note("key", Position(now_ms), now_ms)
+        tried.note("key", Position(now_ms), now_ms)
+    for number in (1, 2):
+        tried.note("key", Position(number), 3 * HOUR_MS)
+    tried.note("key", Position(2), 3 * HOUR_MS)
+
+    assert tried.care("key", THERE, 4 * HOUR_MS - 1).isolate
+    assert not tried.care("key", THERE, 4 * HOUR_MS).isolate
+
+
 def test_what_follows_a_cut_batch_is_cut_alike_and_not_isolated_for_ever():
     tried = Repetitions()
     for _ in range(4):
