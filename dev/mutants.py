@@ -376,8 +376,8 @@ MUTANTS = [
         "I5",
         "a repeated batch isolates its scorers",
         "discovery.repetitions",
-        "Care(isolate=True, divisor=",
-        "Care(divisor=",
+        "Care(isolate=True)",
+        "Care()",
         test="discovery/test_repetitions.py",
     ),
     _runner(

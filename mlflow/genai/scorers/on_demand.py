@@ -1,4 +1,8 @@
-"""Score traces that somebody named, and answer what each of them got."""
+"""Score traces that somebody named, and answer what each of them got.
+
+A job that its runner's end has cut short is run again. What it stored before says in its metadata
+which job stored it, and stands: nothing is scored twice by one job, whoever asks anew gets another.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -6,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlflow.entities import Feedback, Trace
+from mlflow.entities import Assessment, Feedback, Trace
 from mlflow.environment_variables import (
+    _MLFLOW_SERVER_JOB_ID,
     MLFLOW_GENAI_EVAL_MAX_WORKERS,
     MLFLOW_SERVER_SCORER_INVOKE_BATCH_SIZE,
 )
@@ -21,9 +26,12 @@ from mlflow.genai.scorers.base import (
     warn_session_level_unsupported_online,
 )
 from mlflow.genai.scorers.model_client import import_model_client
+from mlflow.genai.scorers.online.answer_parts import is_whole, missing_parts
 from mlflow.genai.scorers.online.trace_loader import OnlineTraceLoader
 from mlflow.store.tracking.abstract_store import AbstractStore
 from mlflow.tracing.constant import TraceMetadataKey
+
+STORED_BY_JOB = "mlflow.assessment.jobId"
 
 # Called with the number done and the number to do.
 OnProgress = Callable[[int, int], None]
@@ -189,15 +197,34 @@ def _result_of(
 ) -> TraceResult:
     # One trace's failure is no other's.
     try:
-        feedbacks = score()
-        if log_assessments and feedbacks:
-            harness._log_assessments(run_id=None, trace=trace, assessments=feedbacks)
+        feedbacks = standing = _stored_by_this_job(trace) if log_assessments else []
+        if not is_whole(standing):
+            feedbacks = score()
+            if log_assessments:
+                missing = _marked(missing_parts(feedbacks, standing))
+                harness._log_assessments(run_id=None, trace=trace, assessments=missing)
         return TraceResult(
             assessments=[feedback.to_dictionary() for feedback in feedbacks],
             failures=_extract_failures_from_feedbacks(feedbacks),
         )
     except Exception as error:  # noqa: BLE001 - a scorer may raise anything
         return TraceResult(failures=[ScorerFailure(type(error).__name__, str(error))])
+
+
+def _stored_by_this_job(trace: Trace) -> list[Assessment]:
+    job_id = _MLFLOW_SERVER_JOB_ID.get()
+    return [
+        assessment
+        for assessment in trace.info.assessments or []
+        if job_id and (assessment.metadata or {}).get(STORED_BY_JOB) == job_id
+    ]
+
+
+def _marked(feedbacks: list[Feedback]) -> list[Feedback]:
+    if job_id := _MLFLOW_SERVER_JOB_ID.get():
+        for feedback in feedbacks:
+            feedback.metadata = {**(feedback.metadata or {}), STORED_BY_JOB: job_id}
+    return feedbacks
 
 
 def _extract_failures_from_feedbacks(feedbacks: list[Any]) -> list[ScorerFailure]:

@@ -2,9 +2,11 @@
 
 import json
 import os
+from itertools import count
 
 import pytest
 
+import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.genai import scorer
 from mlflow.genai.scorers.job import get_trace_batches_for_scorer, invoke_scorer_job
@@ -27,6 +29,20 @@ def picky(outputs) -> int:
     if outputs == "bad":
         raise ValueError("cannot judge")
     return 1
+
+
+@scorer
+def both(outputs):
+    from mlflow.entities import Feedback
+
+    return [Feedback(name="one", value=1), Feedback(name="two", value=2)]
+
+
+@scorer
+def both_turns(session):
+    from mlflow.entities import Feedback
+
+    return [Feedback(name="one", value=1), Feedback(name="two", value=2)]
 
 
 def invoke(experiment_id, custom_scorer, trace_ids, **params):
@@ -55,6 +71,59 @@ def test_assessments_can_be_answered_without_being_stored(experiment_id, add_tra
 
     assert len(result[trace_id]["assessments"]) == 1
     assert assessments_of(trace_id) == []
+
+
+@pytest.fixture
+def killed_at_the_second(monkeypatch):
+    """The job's process is killed when it stores its second assessment."""
+
+    def killed(call):
+        calls = count(1)
+        log = mlflow.log_assessment
+
+        def log_or_die(**assessment):
+            if next(calls) > 1:
+                raise KeyboardInterrupt
+            return log(**assessment)
+
+        with monkeypatch.context() as dying:
+            dying.setattr(mlflow, "log_assessment", log_or_die)
+            with pytest.raises(KeyboardInterrupt):
+                call()
+
+    return killed
+
+
+@pytest.mark.parametrize("scored", ["traces", "one trace", "session"])
+def test_a_job_that_is_run_again_stores_nothing_twice(
+    experiment_id, add_trace, assessments_of, monkeypatch, killed_at_the_second, scored
+):
+    custom_scorer = {"traces": length, "one trace": both, "session": both_turns}[scored]
+    ids = [
+        add_trace("abc", 1_700_000_000_000 + number, session_id="s")
+        for number in range(1 if scored == "one trace" else 2)
+    ]
+    monkeypatch.setenv("_MLFLOW_SERVER_JOB_ID", "job")
+    killed_at_the_second(lambda: invoke(experiment_id, custom_scorer, ids))
+    assert sum(len(assessments_of(each)) for each in ids) == 1
+
+    result = invoke(experiment_id, custom_scorer, ids)
+
+    assert sum(len(assessments_of(each)) for each in ids) == 2
+    assert sum(len(each["assessments"]) for each in result.values()) == 2
+    assert invoke(experiment_id, custom_scorer, ids).keys() == result.keys()
+    assert sum(len(assessments_of(each)) for each in ids) == 2
+
+
+def test_another_job_stores_an_assessment_of_its_own(
+    experiment_id, add_trace, assessments_of, monkeypatch
+):
+    trace_id = add_trace("abc")
+    for job_id in ("one", "other"):
+        monkeypatch.setenv("_MLFLOW_SERVER_JOB_ID", job_id)
+        invoke(experiment_id, length, [trace_id])
+
+    assert [assessment.value for assessment in assessments_of(trace_id)] == [3, 3]
 
 
 def test_a_failure_is_answered_at_its_trace_only(experiment_id, add_trace):

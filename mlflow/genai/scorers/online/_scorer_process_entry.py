@@ -1,10 +1,13 @@
 """The first code of a scorer's own process: load the scorer, and answer whatever is asked."""
 
+import os
+import pickle
 import sys
 from multiprocessing.connection import Connection
 from typing import Any
 
 from mlflow.entities import Feedback, Trace
+from mlflow.exceptions import MlflowException
 from mlflow.genai.scorers.base import Scorer, _job_executor_scorer_context
 from mlflow.genai.scorers.online.batch_parts import RateLimits, rate_limits
 from mlflow.genai.scorers.online.entities import OnlineScorer, OnlineScoringConfig
@@ -13,10 +16,15 @@ from mlflow.genai.scorers.online.scorer_calls import score_session, score_trace
 from mlflow.server.jobs.job_surroundings import job_surroundings
 from mlflow.server.jobs.logging_utils import configure_logging_for_jobs
 
+# More than any database takes as one value; the job's process has to hold it, too.
+_MOST_BYTES = 32 * 1024 * 1024
+_MOST_CHARACTERS = 10_000
+
 
 def main() -> None:
     configure_logging_for_jobs()
     with Connection(int(sys.argv[1])) as connection, job_surroundings():
+        _keep_to_this_process(connection)
         scorer = _load(connection.recv())
         limits = rate_limits([scorer])
         connection.send("ready")
@@ -26,6 +34,12 @@ def main() -> None:
             except EOFError:
                 return
             _answer(connection, scorer, limits, session_id, traces)
+
+
+def _keep_to_this_process(connection: Connection) -> None:
+    """What the scorer starts may outlive this process, whose end the connection is to tell."""
+    os.set_inheritable(connection.fileno(), False)
+    os.register_at_fork(after_in_child=connection.close)
 
 
 def _load(fields: dict[str, Any]) -> Scorer:
@@ -44,9 +58,12 @@ def _answer(
     dumped: list[str],
 ) -> None:
     try:
-        connection.send((_feedbacks(scorer, limits, session_id, dumped), None))
+        answer = pickle.dumps((_feedbacks(scorer, limits, session_id, dumped), None))
+        if len(answer) > _MOST_BYTES:
+            raise MlflowException(f"An answer of {len(answer)} bytes is too large.")
     except Exception as error:  # noqa: BLE001 - told to who asked
-        connection.send((None, repr(error)))
+        answer = pickle.dumps((None, repr(error)[:_MOST_CHARACTERS]))
+    connection.send_bytes(answer)
 
 
 def _feedbacks(

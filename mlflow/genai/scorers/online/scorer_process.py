@@ -5,12 +5,13 @@ sends is unpickled here, where its code would run otherwise.
 """
 
 import logging
+import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 from mlflow.entities import Feedback, Trace
@@ -24,6 +25,8 @@ _logger = logging.getLogger(__name__)
 _MOST_ENDS = 3
 # To import MLflow on a busy host, and to load the scorer.
 _START_SECONDS = 120.0
+# From the end of its connection to its own end.
+_END_SECONDS = 5.0
 
 
 class ScorerProcess:
@@ -57,12 +60,16 @@ class ScorerProcess:
                 )
             try:
                 feedbacks, error = self._answer(traces, session_id)
+            except MlflowException:
+                raise
             except TimeoutError as silence:
                 self._ended(str(silence))
+            except BlockingIOError:
+                self._ended(_silence(self._patience_seconds))
             except (EOFError, OSError):
-                self._ended(_how_it_ended(self._process.wait()))
+                self._ended(_how_it_ends(self._process))
             except Exception as unreadable:  # noqa: BLE001 - the answer's values may be anything
-                error = f"The scorer's answer cannot be read: {unreadable!r}"
+                error = f"The scorer cannot be asked, or its answer not be read: {unreadable!r}"
             if error is not None:
                 raise MlflowException(error)
             return feedbacks
@@ -85,23 +92,30 @@ class ScorerProcess:
         return self._receive(self._patience_seconds)
 
     def _start(self) -> None:
-        self._connection, theirs = Pipe()
-        with theirs:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "mlflow.genai.scorers.online._scorer_process_entry",
-                    str(theirs.fileno()),
-                ],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "mlflow.genai.scorers.online._scorer_process_entry",
+                        str(theirs.fileno()),
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                )
+            except OSError as error:
+                raise MlflowException(
+                    f"The scorer's process could not be started: {error}"
+                ) from error
+            _wait_no_longer_than(self._patience_seconds, ours)
+            self._connection = Connection(ours.detach())
         self._connection.send(asdict(self._online_scorer))
 
     def _receive(self, seconds: float):
         if not self._connection.poll(seconds):
-            raise TimeoutError(f"it did not answer within {seconds:g} seconds")
+            raise TimeoutError(_silence(seconds))
         return self._connection.recv()
 
     def _ended(self, how: str) -> None:
@@ -112,5 +126,20 @@ class ScorerProcess:
         raise MlflowException(f"The scorer gave no answer: {how}.")
 
 
-def _how_it_ended(code: int) -> str:
+def _wait_no_longer_than(seconds: float, ours: socket.socket) -> None:
+    """Bound what `poll` does not: a question that is not taken, an answer that is not finished."""
+    limit = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+
+def _silence(seconds: float) -> str:
+    return f"it did not answer within {seconds:g} seconds"
+
+
+def _how_it_ends(process: subprocess.Popen) -> str:
+    try:
+        code = process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        return "it closed its connection"
     return f"its process {describe_exit(code)}" if code else "its process ended by itself"

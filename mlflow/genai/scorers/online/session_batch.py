@@ -156,6 +156,7 @@ class SessionBatchScoring:
     def _answer(self, task: _Task, scorer: Scorer, limits: RateLimits) -> list[Feedback]:
         if not (self._isolation and self._isolation.holds(scorer)):
             return score_session(task.session_id, task.traces, scorer, limits)
+        limits.of(scorer).acquire()
         try:
             return self._isolation.ask(scorer, task.traces, task.session_id)
         except MlflowException as error:

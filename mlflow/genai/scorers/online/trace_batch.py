@@ -146,6 +146,7 @@ class TraceBatchScoring:
         apart = [s for s in task.scorers if self._isolation and self._isolation.holds(s)]
         feedbacks = score_trace(task.trace, [s for s in task.scorers if s not in apart], limits)
         for scorer in apart:
+            limits.of(scorer).acquire()
             try:
                 feedbacks += self._isolation.ask(scorer, [task.trace])
             except MlflowException as error:

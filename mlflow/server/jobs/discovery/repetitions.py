@@ -3,9 +3,10 @@
 A job moves the checkpoint by succeeding (I5). So a look that begins where the job before it began
 repeats a batch whose job gave no result: a scorer may have ended its process, or wasted its time.
 The next job isolates scorers from each other, and so do those after it for a while, since what
-ended one process is likely to end another. Where that does not help either, the batch was too much
-for one job, and is cut smaller each time. All of this is in memory: a new leader tries as usual
-first.
+ended one process is likely to end another; for longer each time that this was too short. Where
+that does not help either, the batch was too much for one job, and is cut smaller each time; those
+after it stay small, or a scorer that is only slow would let every other job run into its timeout,
+and so be isolated for ever. All of this is in memory: a new leader tries as usual first.
 """
 
 from collections.abc import Collection, Hashable
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from mlflow.server.jobs.discovery.batches import Position
 
 _ISOLATED_FOR_MS = 3_600_000
+_LONGEST_ISOLATED_FOR_MS = 24 * _ISOLATED_FOR_MS
 _SHRINK = 8
-# From there on a batch has one entry.
-_MOST_SHRINKS = 4
+# There a batch has one entry.
+_LARGEST_DIVISOR = _SHRINK**4
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,12 @@ class Care:
 USUAL = Care()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Tried:
     checkpoint: Position
-    times: int
-    isolated_until_ms: int
+    care: Care
+    isolated_until_ms: int = 0
+    isolated_for_ms: int = 0
 
 
 class Repetitions:
@@ -54,19 +57,26 @@ class Repetitions:
         if tried is None:
             return USUAL
         if tried.checkpoint != checkpoint:
-            return Care(isolate=now_ms < tried.isolated_until_ms)
-        return Care(isolate=True, divisor=_SHRINK ** min(tried.times - 1, _MOST_SHRINKS))
+            if now_ms >= tried.isolated_until_ms:
+                return USUAL
+            return Care(isolate=True, divisor=min(tried.care.divisor, _SHRINK))
+        if not tried.care.isolate:
+            return Care(isolate=True)
+        return Care(isolate=True, divisor=min(tried.care.divisor * _SHRINK, _LARGEST_DIVISOR))
 
     def note(self, key: Hashable, checkpoint: Position, now_ms: int) -> None:
-        """A job was created for what waits after this checkpoint."""
-        tried = self._tried.get(key)
-        if tried is None:
-            self._tried[key] = _Tried(checkpoint, 1, 0)
-        elif tried.checkpoint != checkpoint:
-            self._tried[key] = _Tried(checkpoint, 1, tried.isolated_until_ms)
-        else:
-            tried.times += 1
-            tried.isolated_until_ms = now_ms + _ISOLATED_FOR_MS
+        """A job was created, with this care, for what waits after this checkpoint."""
+        tried = self._tried.get(key) or _Tried(checkpoint, USUAL)
+        until_ms, for_ms = tried.isolated_until_ms, tried.isolated_for_ms
+        if key in self._tried and tried.checkpoint == checkpoint:
+            if not tried.care.isolate:
+                for_ms = min(max(_ISOLATED_FOR_MS, 2 * for_ms), _LONGEST_ISOLATED_FOR_MS)
+            until_ms = now_ms + for_ms
+        elif not tried.care.isolate:
+            # What was tried as usual has a result.
+            for_ms = 0
+        care = self.care(key, checkpoint, now_ms)
+        self._tried[key] = _Tried(checkpoint, care, until_ms, for_ms)
 
     def forget_all_but(self, keys: Collection[Hashable]) -> None:
         """Nothing is scored any more at the others."""

@@ -5,9 +5,11 @@ from dataclasses import asdict
 import pytest
 
 from mlflow.genai import scorer
+from mlflow.genai.evaluation.rate_limiter import NoOpRateLimiter
 from mlflow.genai.judges import make_judge
 from mlflow.genai.scorers import job as scorer_jobs
-from mlflow.genai.scorers.online import OnlineScorerSampler
+from mlflow.genai.scorers.online import OnlineScorerSampler, session_batch, trace_batch
+from mlflow.genai.scorers.online.batch_parts import RateLimits
 from mlflow.genai.scorers.online.isolation import Isolation
 
 
@@ -166,6 +168,39 @@ def test_what_ends_its_process_at_a_session_has_an_error_there(
     assert "its process exited with error code 3" in said(two, "fatal_turns")
     assert result == {"sessions_scored": 2, "assessments": 3, "failures": 1}
     assert last
+
+
+@pytest.mark.parametrize("level", [trace_batch, session_batch])
+def test_a_limit_holds_for_all_processes_together(
+    experiment_id, add_trace, online, run_traces, monkeypatch, level
+):
+    acquired = []
+
+    class Counted(NoOpRateLimiter):
+        def acquire(self, **_):
+            acquired.append(None)
+
+    monkeypatch.setattr(level, "rate_limits", lambda _: RateLimits(Counted(), Counted()))
+    time_ms = 1_700_000_000_000
+    trace_id = add_trace("hello", time_ms, "session")
+    if level is trace_batch:
+        run_traces([online(length), online(fatal)], [trace_id])
+    else:
+        scorer_jobs.run_online_session_scorer_job(
+            experiment_id,
+            [asdict(online(turns)), asdict(online(fatal_turns))],
+            batch=[
+                {
+                    "session_id": "session",
+                    "first_trace_timestamp_ms": time_ms,
+                    "last_trace_timestamp_ms": time_ms,
+                    "scorers": ["turns", "fatal_turns"],
+                }
+            ],
+            isolate=True,
+        )
+
+    assert len(acquired) == 2
 
 
 def test_judges_of_mlflow_stay_in_the_process_of_the_job(online):

@@ -64,6 +64,52 @@ def test_what_follows_a_repetition_is_isolated_for_an_hour():
     assert tried.care("key", Position(7), MINUTE_MS + HOUR_MS) == USUAL
 
 
+def test_isolation_that_was_too_short_lasts_longer_and_a_day_at_most():
+    tried = Repetitions()
+    now_ms, lasted = 0, []
+    for number in range(7):
+        tried.note("key", Position(number), now_ms)
+        tried.note("key", Position(number), now_ms)
+        began_ms = now_ms
+        while tried.care("key", Position(number + 1), now_ms).isolate:
+            now_ms += HOUR_MS
+        lasted.append((now_ms - began_ms) // HOUR_MS)
+
+    assert lasted == [1, 2, 4, 8, 16, 24, 24]
+
+
+def test_isolation_lasts_an_hour_again_after_a_job_without_it_had_a_result():
+    tried = Repetitions()
+    for now_ms in (0, HOUR_MS):
+        tried.note("key", Position(now_ms), now_ms)
+        tried.note("key", Position(now_ms), now_ms)
+    for number in (1, 2):
+        tried.note("key", Position(number), 3 * HOUR_MS)
+    tried.note("key", Position(2), 3 * HOUR_MS)
+
+    assert tried.care("key", THERE, 4 * HOUR_MS - 1).isolate
+    assert not tried.care("key", THERE, 4 * HOUR_MS).isolate
+
+
+def test_what_follows_a_cut_batch_is_cut_alike_and_not_isolated_for_ever():
+    tried = Repetitions()
+    for _ in range(4):
+        tried.note("key", HERE, 0)
+
+    assert tried.care("key", THERE, MINUTE_MS) == Care(True, 8)
+    tried.note("key", THERE, MINUTE_MS)
+    assert tried.care("key", Position(7), HOUR_MS) == USUAL
+
+
+def test_what_fails_while_it_is_isolated_is_cut_at_once():
+    tried = Repetitions()
+    tried.note("key", HERE, 0)
+    tried.note("key", HERE, 0)
+    tried.note("key", THERE, MINUTE_MS)
+
+    assert tried.care("key", THERE, 2 * MINUTE_MS) == Care(True, 8)
+
+
 def test_what_is_scored_no_more_is_forgotten():
     tried = Repetitions()
     tried.note("key", HERE, 0)
@@ -99,7 +145,7 @@ def test_after_a_job_without_a_result_scorers_are_isolated_and_then_the_batch_is
     assert batch_ids(finish(job_store)) == ids[:1]
     discovery.run(term)
     rest = finish(job_store)
-    assert (rest["isolate"], batch_ids(rest)) == (True, ids[1:])
+    assert (rest["isolate"], batch_ids(rest)) == (True, ids[1:3])
 
 
 def test_a_scorer_that_ends_its_job_gets_errors_and_the_others_their_answers(
