@@ -4,7 +4,7 @@ import logging
 import os
 import random
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,7 +178,7 @@ def run_online_trace_scorer_job(
 
     with _custom_scorer_code_allowed(container_scorer):
         loaded = OnlineScorerSampler(scorers, run_custom_scorers_on_host=container_scorer is None)
-    with _isolation(loaded, isolate) as isolation:
+    with Isolation(loaded, isolates=isolate) as isolation:
         scoring = TraceBatchScoring(
             loaded, OnlineTraceLoader(store), container_scorer, isolation, progress_of("traces")
         )
@@ -231,17 +231,11 @@ def run_online_session_scorer_job(
 
     with _custom_scorer_code_allowed(container_scorer):
         loaded = OnlineScorerSampler(scorers, run_custom_scorers_on_host=container_scorer is None)
-    with _isolation(loaded, isolate) as isolation:
+    with Isolation(loaded, isolates=isolate) as isolation:
         scoring = SessionBatchScoring(
             experiment_id, loaded, store, container_scorer, isolation, progress_of("sessions")
         )
         return _complete(scoring, batch)
-
-
-def _isolation(
-    scorers: OnlineScorerSampler, isolate: bool
-) -> AbstractContextManager[Isolation | None]:
-    return Isolation(scorers) if isolate else nullcontext()
 
 
 def _complete(

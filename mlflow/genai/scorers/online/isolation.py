@@ -1,7 +1,8 @@
 """Keep scorers that run code of their own from ending the job that calls them, and others with it.
 
 A batch whose job ended before it had a result is tried again like this. What only calls models, as
-MLflow's own judges do, stays in the job's process.
+MLflow's own judges do, stays in the job's process. The first try is in that process throughout; it
+gives up when no scorer answers any more.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ class Isolation:
 
     Args:
         scorers: The batch's scorers.
+        isolates: Whether there are such processes; otherwise all scorers are called in this one.
         patience_seconds: How long one call may take; None stands for ten minutes, and no more than
             an eighth of the time that online scoring jobs have.
 
@@ -30,8 +32,14 @@ class Isolation:
         patience_seconds: The same, as it holds here.
     """
 
-    def __init__(self, scorers: OnlineScorerSampler, patience_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        scorers: OnlineScorerSampler,
+        isolates: bool,
+        patience_seconds: float | None = None,
+    ) -> None:
         self._scorers = scorers
+        self._isolates = isolates
         self.patience_seconds = patience_seconds or min(
             _PATIENCE_SECONDS, JobSettings.from_env().default_timeout * _PATIENCE_SHARE
         )
@@ -44,15 +52,21 @@ class Isolation:
         for process in self._processes.values():
             process.close()
 
-    def begin(self, scorers: Iterable[Scorer]) -> None:
-        """Take in those of these scorers that run code of their own."""
-        self._processes |= {
-            scorer.name: ScorerProcess(
-                self._scorers.online_scorer(scorer.name), self.patience_seconds
+    def begin(self, scorers: Iterable[Scorer]) -> float | None:
+        """Take in those of these scorers that run code of their own.
+
+        Returns:
+            How long it may be, in seconds, that none of the batch's scorers answers; None for any
+            time, where none of them runs code of its own in this process.
+        """
+        foreign = [scorer.name for scorer in scorers if scorer.kind not in _OF_MLFLOW]
+        if not self._isolates:
+            return self.patience_seconds if foreign else None
+        for name in foreign:
+            self._processes[name] = ScorerProcess(
+                self._scorers.online_scorer(name), self.patience_seconds
             )
-            for scorer in scorers
-            if scorer.kind not in _OF_MLFLOW
-        }
+        return None
 
     def holds(self, scorer: Scorer) -> bool:
         """Whether this scorer is called in a process of its own."""

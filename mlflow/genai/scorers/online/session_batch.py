@@ -13,14 +13,11 @@ A session that went on since says another time, and is scored again.
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Assessment, AssessmentSourceType, Feedback, Trace
-from mlflow.environment_variables import (
-    MLFLOW_ONLINE_SCORING_MAX_WORKER_THREADS,
-)
 from mlflow.exceptions import MlflowException
 from mlflow.genai.scorers.base import Scorer, warn_session_level_unsupported_online
 from mlflow.genai.scorers.model_client import import_model_client
@@ -35,6 +32,7 @@ from mlflow.genai.scorers.online.batch_parts import (
     runs_in_container,
     session_failure,
 )
+from mlflow.genai.scorers.online.calling_threads import as_they_end, calling_threads
 from mlflow.genai.scorers.online.entities import OnlineScorer
 from mlflow.genai.scorers.online.sampler import OnlineScorerSampler
 from mlflow.genai.scorers.online.scorer_calls import score_session
@@ -129,17 +127,17 @@ class SessionBatchScoring:
 
     def _score_on_host(self, batch: list[dict[str, Any]], scorers: list[Scorer]) -> None:
         import_model_client(scorers)
-        if self._isolation:
-            self._isolation.begin(scorers)
+        patience_seconds = self._isolation and self._isolation.begin(scorers)
         limits = rate_limits(scorers)
-        with ThreadPoolExecutor(
-            MLFLOW_ONLINE_SCORING_MAX_WORKER_THREADS.get(), thread_name_prefix="SessionScoring"
-        ) as pool:
+        with calling_threads("SessionScoring") as pool:
             running = [pool.submit(self._score_session, each, scorers, limits) for each in batch]
-            for done, future in enumerate(as_completed(running), start=1):
-                # One session's trouble is no other's, and would be the same the next time.
-                if (error := future.exception()) is not None:
-                    _logger.warning("A session was not scored: %r", error)
+            done = 0
+            for ended_now in as_they_end(running, patience_seconds):
+                for future in ended_now:
+                    # One session's trouble is no other's, and would be the same the next time.
+                    if (error := future.exception()) is not None:
+                        _logger.warning("A session was not scored: %r", error)
+                done += len(ended_now)
                 self._on_progress(done, len(batch))
 
     def _score_session(

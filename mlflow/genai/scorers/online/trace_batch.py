@@ -9,15 +9,11 @@ comparison. Of an answer that stands in part, the rest is added.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Assessment, Feedback, Trace
-from mlflow.environment_variables import (
-    MLFLOW_ONLINE_SCORING_MAX_WORKER_THREADS,
-)
 from mlflow.exceptions import MlflowException
 from mlflow.genai.scorers.base import Scorer
 from mlflow.genai.scorers.model_client import import_model_client
@@ -33,6 +29,7 @@ from mlflow.genai.scorers.online.batch_parts import (
     rate_limits,
     runs_in_container,
 )
+from mlflow.genai.scorers.online.calling_threads import as_they_end, calling_threads
 from mlflow.genai.scorers.online.entities import OnlineScorer
 from mlflow.genai.scorers.online.sampler import OnlineScorerSampler
 from mlflow.genai.scorers.online.scorer_calls import score_trace
@@ -120,19 +117,13 @@ class TraceBatchScoring:
     def _score_on_host(self, tasks: list[_Task], total: int) -> None:
         scorers = {s.name: s for task in tasks for s in task.scorers}.values()
         import_model_client(scorers)
-        if self._isolation:
-            self._isolation.begin(scorers)
+        patience_seconds = self._isolation and self._isolation.begin(scorers)
         limits = rate_limits(scorers)
-        with ThreadPoolExecutor(
-            MLFLOW_ONLINE_SCORING_MAX_WORKER_THREADS.get(), thread_name_prefix="OnlineScoring"
-        ) as pool:
-            ended: SimpleQueue[Future] = SimpleQueue()
+        with calling_threads("OnlineScoring") as pool:
             task_of = {pool.submit(self._answer, task, limits): task for task in tasks}
-            for future in task_of:
-                future.add_done_callback(ended.put)
             done = 0
-            while done < len(tasks):
-                ended_now = _all_of(ended)
+            for ended_now in as_they_end([*task_of], patience_seconds):
+                # Those that end together are logged together.
                 answers = [
                     answer
                     for future in ended_now
@@ -177,14 +168,6 @@ class TraceBatchScoring:
 
 def _standing_at(trace: Trace, scorer: Scorer) -> list[Assessment]:
     return [each for each in trace.info.assessments or [] if made_by(scorer, each)]
-
-
-def _all_of(ended: "SimpleQueue[Future]") -> list[Future]:
-    """Wait for one, and take all that have ended meanwhile: they are logged together."""
-    futures = [ended.get()]
-    while not ended.empty():
-        futures.append(ended.get())
-    return futures
 
 
 def _answers(task: _Task, future: Future) -> Iterator[Answer]:

@@ -1,16 +1,26 @@
 """A scorer that ends its process, or is silent, costs its own answers and nobody else's."""
 
+import threading
 from dataclasses import asdict
 
 import pytest
 
+from mlflow.exceptions import MlflowException
 from mlflow.genai import scorer
 from mlflow.genai.evaluation.rate_limiter import NoOpRateLimiter
 from mlflow.genai.judges import make_judge
 from mlflow.genai.scorers import job as scorer_jobs
-from mlflow.genai.scorers.online import OnlineScorerSampler, session_batch, trace_batch
+from mlflow.genai.scorers.base import _job_executor_scorer_context
+from mlflow.genai.scorers.online import (
+    OnlineScorerSampler,
+    OnlineTraceLoader,
+    session_batch,
+    trace_batch,
+)
 from mlflow.genai.scorers.online.batch_parts import RateLimits
 from mlflow.genai.scorers.online.isolation import Isolation
+from mlflow.genai.scorers.online.session_batch import SessionBatchScoring
+from mlflow.genai.scorers.online.trace_batch import TraceBatchScoring
 
 
 @scorer
@@ -122,7 +132,7 @@ def test_what_is_silent_is_not_waited_for_without_end(add_trace, online, store):
     sampler = OnlineScorerSampler([online(fatal)])
     (trace,) = store.batch_get_traces([trace_id])
 
-    with Isolation(sampler, patience_seconds=0.5) as isolation:
+    with Isolation(sampler, isolates=True, patience_seconds=0.5) as isolation:
         isolation.begin([sampler.scorer("fatal")])
         with pytest.raises(Exception, match="did not answer within 0.5 seconds"):
             isolation.ask(sampler.scorer("fatal"), [trace])
@@ -207,7 +217,7 @@ def test_judges_of_mlflow_stay_in_the_process_of_the_job(online):
     judge = make_judge(name="polite", instructions="Is {{ outputs }} polite?", model="gateway:/e")
     sampler = OnlineScorerSampler([online(judge), online(length)])
 
-    with Isolation(sampler) as isolation:
+    with Isolation(sampler, isolates=True) as isolation:
         isolation.begin([sampler.scorer("polite"), sampler.scorer("length")])
         assert not isolation.holds(sampler.scorer("polite"))
         assert isolation.holds(sampler.scorer("length"))
@@ -215,6 +225,53 @@ def test_judges_of_mlflow_stay_in_the_process_of_the_job(online):
 
 def test_one_call_may_take_an_eighth_of_the_jobs_time(online, monkeypatch):
     monkeypatch.setenv("MLFLOW_SERVER_JOB_DEFAULT_TIMEOUT", "80")
-    assert Isolation(OnlineScorerSampler([])).patience_seconds == 10
+    assert Isolation(OnlineScorerSampler([]), isolates=False).patience_seconds == 10
     monkeypatch.delenv("MLFLOW_SERVER_JOB_DEFAULT_TIMEOUT")
-    assert Isolation(OnlineScorerSampler([])).patience_seconds == 450
+    assert Isolation(OnlineScorerSampler([]), isolates=False).patience_seconds == 450
+
+
+@pytest.mark.parametrize(
+    ("isolates", "names", "patience_seconds"),
+    [(False, ["polite"], None), (False, ["polite", "length"], 7), (True, ["length"], None)],
+)
+def test_only_code_in_the_process_of_the_job_makes_it_give_up(
+    online, isolates, names, patience_seconds
+):
+    judge = make_judge(name="polite", instructions="Is {{ outputs }} polite?", model="gateway:/e")
+    sampler = OnlineScorerSampler([online(judge), online(length)])
+
+    with Isolation(sampler, isolates, patience_seconds=7) as isolation:
+        assert isolation.begin([sampler.scorer(name) for name in names]) == patience_seconds
+
+
+@pytest.mark.parametrize("level", ["trace", "session"])
+def test_a_job_whose_scorers_do_not_answer_any_more_gives_up(
+    store, experiment_id, add_trace, assessments_of, online, level
+):
+    gate = threading.Event()
+    add_trace("a", 1_700_000_000_000, "s1")
+    with _job_executor_scorer_context():
+        sampler = OnlineScorerSampler([online(length if level == "trace" else turns)])
+    stuck = sampler.scorer("length" if level == "trace" else "turns")
+    object.__setattr__(stuck, "run", lambda **_: gate.wait())
+
+    with Isolation(sampler, isolates=False, patience_seconds=0.1) as isolation:
+        if level == "trace":
+            scoring = TraceBatchScoring(sampler, OnlineTraceLoader(store), isolation=isolation)
+            (trace,) = store.search_traces([experiment_id])[0]
+            batch = [{"trace_id": trace.trace_id, "scorers": ["length"]}]
+        else:
+            scoring = SessionBatchScoring(experiment_id, sampler, store, isolation=isolation)
+            batch = [
+                {
+                    "session_id": "s1",
+                    "first_trace_timestamp_ms": 1_700_000_000_000,
+                    "last_trace_timestamp_ms": 1_700_000_000_000,
+                    "scorers": ["turns"],
+                }
+            ]
+        try:
+            with pytest.raises(MlflowException, match="within 0.1 seconds; 1 traces or sessions"):
+                scoring.run(batch)
+        finally:
+            gate.set()
