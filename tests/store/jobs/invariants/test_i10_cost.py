@@ -1,4 +1,4 @@
-"""I10: what a submission, a claim and a renewal cost in statements; `test_plans` shows what each one reads."""
+"""I10: the statements of submissions, claims and renewals; `test_plans` shows what they read."""
 
 import sqlalchemy
 
