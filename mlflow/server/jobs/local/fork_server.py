@@ -17,7 +17,10 @@ the server's, not the job's. So every variable that is read during the imports i
 runner forks only those jobs whose environment has the same values; all others start in a fresh
 interpreter. What a module wrote to the environment is written again in the child. A module of the
 operator's that reads what was withheld from here, or that starts a thread or opens something when
-it is imported, is found out in a throw-away process first and left to the children.
+it is imported, is found out in a throw-away process first and left to the children. What is not
+found out: a generator of random numbers that such a module makes as it is imported
+(`numpy.random.default_rng()`, `random.Random()`) is at the same place in every child. Those that
+`random` and `numpy.random` have of their own begin anew.
 
 **Who is whose parent.** The runner starts the server, the first one by being of one import with it
 (`warm_start`); the server is the parent of every job it
