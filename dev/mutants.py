@@ -252,8 +252,16 @@ MUTANTS = [
         "I4",
         "the watchdog hears of a job before its work begins",
         "self_fencing",
-        "owned.call_after_add(self.fence)",
+        "owned.call_after_add(self._begin)",
         "pass",
+        test="test_self_fencing.py",
+    ),
+    _runner(
+        "I4",
+        "self-fencing looks again as soon as there is a job",
+        "self_fencing",
+        "self._is_idle = True\n",
+        "self._is_idle = False\n",
         test="test_self_fencing.py",
     ),
     _runner(

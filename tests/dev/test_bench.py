@@ -16,6 +16,7 @@ from dev.bench.peers import PEERS
 from dev.bench.rounds import alternate
 from dev.bench.scoring import discovery, throughput
 from dev.bench.servers import contest as servers
+from dev.bench.servers import idle
 from dev.bench.servers.replica import Replica
 from tests.store.jobs.real_databases import fresh_database
 from tests.tracking_databases import copy_of
@@ -125,7 +126,14 @@ def test_growth_is_measured(sqlite_files):
 
 
 @pytest.mark.servers
-def test_a_server_is_measured(sqlite_files):
+def test_a_server_is_measured_with_jobs_and_idle_as_it_comes(sqlite_files, monkeypatch):
+    memory_mib, has_bench_jobs = idle.memory_mib, []
+
+    def noting(server):
+        has_bench_jobs.append("_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST" in server._env)
+        return memory_mib(server)
+
+    monkeypatch.setattr(idle, "memory_mib", noting)
     sizes = servers.Sizes(
         latencies=(2, 1), throughput=(3, 1), held=1, settle_seconds=0.0, idle_seconds=0.5
     )
@@ -134,6 +142,8 @@ def test_a_server_is_measured(sqlite_files):
 
     assert figures["idle statements/s"] is None
     assert figures["idle processes"] >= 2
+    # Before and with a job that holds, and at rest.
+    assert has_bench_jobs == [True, True, False]
     assert figures["no-op jobs/s, 8 at once"] > 0
     assert 0 < figures["POST to first line p50, s"] < figures["POST to success p50, s"]
 

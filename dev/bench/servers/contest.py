@@ -23,7 +23,7 @@ class Sizes:
         latencies: Jobs, one at a time, on a server whose jobs are quick; and on a slow one.
         throughput: Jobs at once on a server whose jobs are quick; and on a slow one.
         held: Jobs that run while the memory of a running job is measured.
-        settle_seconds: Rest before idle is measured.
+        settle_seconds: Rest before memory, and before idle, is measured.
         idle_seconds: How long that is.
     """
 
@@ -54,21 +54,25 @@ def measure(
 ) -> dict[str, float | None]:
     """One round of one server on an empty database."""
     with tempfile.TemporaryDirectory(prefix="mlflow-bench-") as name, databases.empty(kind) as uri:
-        server = replica.server(uri, Path(name) / "replica", sizes.workers)
-        try:
-            if not replica.jobs_enabled:
-                server.start()
-                server.wait_until_ready()
-                return _idle(databases, kind, sizes, server)
-            return {
-                **_start(server),
-                **_latencies(server, sizes.latencies[replica.is_slow]),
-                **_throughput(server, sizes.throughput[replica.is_slow]),
-                **_idle(databases, kind, sizes, server),
-                **_held(server, Path(name), sizes.held),
-            }
-        finally:
-            server.stop()
+        folder = Path(name)
+        working = {}
+        if replica.jobs_enabled:
+            working = _working(
+                replica.server(uri, folder / "working", sizes.workers), sizes, replica
+            )
+        return working | _idle(databases, kind, sizes, replica, uri, folder / "idle")
+
+
+def _working(server: Server, sizes: Sizes, replica: Replica) -> dict[str, float]:
+    try:
+        return {
+            **_start(server),
+            **_latencies(server, sizes.latencies[replica.is_slow]),
+            **_throughput(server, sizes.throughput[replica.is_slow]),
+            **_held(server, sizes),
+        }
+    finally:
+        server.stop()
 
 
 def _start(server: Server) -> dict[str, float]:
@@ -99,27 +103,34 @@ def _throughput(server: Server, count: int) -> dict[str, float]:
     return figures
 
 
-def _idle(databases: Databases, kind: str, sizes: Sizes, server: Server) -> dict[str, float | None]:
+def _idle(
+    databases: Databases, kind: str, sizes: Sizes, replica: Replica, uri: str, folder: Path
+) -> dict[str, float | None]:
+    # As it comes: stock has a process for each job function, and the benchmark's are not MLflow's.
+    with replica.server(uri, folder, sizes.workers, has_bench_jobs=False) as server:
+        time.sleep(sizes.settle_seconds)
+        cpu, began = idle.cpu_seconds(server), time.monotonic()
+        counted = None
+        if kind == "sqlite":
+            time.sleep(sizes.idle_seconds)
+        else:
+            with databases.logging():
+                counted = idle.statements_during(databases.statements, sizes.idle_seconds)
+            for text, times in counted.most_common(5):
+                progress(f"    idle: {times} x {text[:90]}")
+        minutes = (time.monotonic() - began) / 60
+        return {
+            "idle processes": float(len(server.processes())),
+            "idle memory, PSS MiB": idle.memory_mib(server),
+            "idle CPU, s/min": (idle.cpu_seconds(server) - cpu) / minutes,
+            "idle statements/s": None if counted is None else counted.total() / sizes.idle_seconds,
+        }
+
+
+def _held(server: Server, sizes: Sizes) -> dict[str, float]:
+    # Processes of the jobs before may still be ending.
     time.sleep(sizes.settle_seconds)
-    cpu, began = idle.cpu_seconds(server), time.monotonic()
-    counted = None
-    if kind == "sqlite":
-        time.sleep(sizes.idle_seconds)
-    else:
-        with databases.logging():
-            counted = idle.statements_during(databases.statements, sizes.idle_seconds)
-        for text, times in counted.most_common(5):
-            progress(f"    idle: {times} x {text[:90]}")
-    minutes = (time.monotonic() - began) / 60
-    return {
-        "idle processes": float(len(server.processes())),
-        "idle memory, PSS MiB": idle.memory_mib(server),
-        "idle CPU, s/min": (idle.cpu_seconds(server) - cpu) / minutes,
-        "idle statements/s": None if counted is None else counted.total() / sizes.idle_seconds,
-    }
-
-
-def _held(server: Server, directory: Path, count: int) -> dict[str, float]:
+    count, directory = sizes.held, server.directory
     before = idle.memory_mib(server)
     until = directory / "until"
     begun = [directory / f"begun-{number}" for number in range(count)]

@@ -14,7 +14,6 @@ JOBS = ("bench_first_line", "bench_two", "bench_eight", "bench_hold")
 _JOB_ENV = {
     "_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST": ",".join(f"bench_jobs.{each}" for each in FUNCTIONS),
     "_MLFLOW_ALLOWED_JOB_NAME_LIST": ",".join(JOBS),
-    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 _STOCK = "3.18.0"
 
@@ -36,10 +35,18 @@ class Replica:
         """Whether a job takes it seconds."""
         return self.engine is not None
 
-    def environment(self) -> dict[str, str]:
-        """Variables beside the cleaned environment."""
+    def environment(self, has_bench_jobs: bool = True) -> dict[str, str]:
+        """Variables beside the cleaned environment.
+
+        Args:
+            has_bench_jobs: Whether the benchmark's job functions are served beside MLflow's own.
+        """
         own = str(Path(__file__).parent)
-        env = _JOB_ENV | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": str(self.jobs_enabled).lower()}
+        env = {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": str(self.jobs_enabled).lower(),
+            **(_JOB_ENV if has_bench_jobs else {}),
+        }
         if self.engine is None:
             return env | {"PYTHONPATH": own}
         if self.engine != "huey":
@@ -47,10 +54,17 @@ class Replica:
             env["MLFLOW_SERVER_JOB_EXECUTION_ENGINE"] = self.engine
         return env | {"PYTHONPATH": os.pathsep.join([release_env(_STOCK)["PYTHONPATH"], own])}
 
-    def server(self, uri: str, directory: Path, workers: int, **extra: str) -> Server:
+    def server(
+        self,
+        uri: str,
+        directory: Path,
+        workers: int,
+        has_bench_jobs: bool = True,
+        **extra: str,
+    ) -> Server:
         """A server on this database, which is brought up to date first; not started."""
         directory.mkdir()
-        env = self.environment() | extra
+        env = self.environment(has_bench_jobs) | extra
         subprocess.run(
             [sys.executable, "-m", "mlflow", "db", "upgrade", uri],
             env=clean_environment(env),

@@ -130,6 +130,11 @@ class LocalJobExecutor(AbstractJobExecutor):
             _logger.info("Removed the files that %d job runners left when they were killed", count)
         if self._forking:
             self._forking.start()
+        elif self.config.fork_server:
+            _logger.info(
+                "Each job starts an interpreter of its own: this system, or this build of Python, "
+                "lacks what forking them takes"
+            )
 
     def submit_job(
         self,

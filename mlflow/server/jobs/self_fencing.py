@@ -7,6 +7,8 @@ renewals but the instants they left behind.
 A runner that is paused cannot do even that, so each beat tells its watchdog until when the next
 must have come. What is owned anew is looked at at once: its work may begin before the next beat,
 and the answer to its claim may have come too late.
+
+While nothing is owned there is nothing to look at, and a beat is rare; the first job ends that.
 """
 
 import logging
@@ -19,6 +21,9 @@ from mlflow.server.jobs.owned_jobs import End, OwnedJobs
 
 _logger = logging.getLogger(__name__)
 
+# More than a watchdog's rest, after which such a beat ends it, also where the loop shortens it.
+_IDLE_BEAT_SECONDS = 35.0
+
 
 class SelfFencing:
     """One beat: stop what is past its trust deadline."""
@@ -30,27 +35,36 @@ class SelfFencing:
         beat_seconds: float,
         grace_seconds: float = 0.0,
         expect_sign_by: Callable[[float], None] | None = None,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
             owned: What is fenced.
             clock: The clock of the trust deadlines.
-            beat_seconds: The longest time between two looks.
+            beat_seconds: The longest time between two looks, while anything is owned.
             grace_seconds: How long after a trust deadline the watchdog waits for this thread.
             expect_sign_by: Tells the watchdog, if there is one.
+            wake: Asks for a beat soon.
         """
         self._owned = owned
         self._clock = clock
         self._beat_seconds = beat_seconds
         self._grace_seconds = grace_seconds
         self._expect_sign_by = expect_sign_by
+        self._wake = wake
+        self._is_idle = False
         # Of two threads that tell, the later one must have looked later.
         self._telling = threading.Lock()
-        owned.call_after_add(self.fence)
+        owned.call_after_add(self._begin)
 
     def beat(self) -> float:
         """Kill, and answer when to look again, in seconds."""
+        # Before the look: who adds a job after it finds this set, and wakes.
+        self._is_idle = True
         self.fence()
+        if not self._owned.all():
+            return _IDLE_BEAT_SECONDS
+        self._is_idle = False
         left = self._first_deadline() - self._clock.monotonic()
         return min(self._beat_seconds, max(left, 0.0))
 
@@ -69,6 +83,12 @@ class SelfFencing:
         if self._expect_sign_by is not None:
             with self._telling:
                 self._expect_sign_by(self._first_deadline() + self._grace_seconds)
+
+    def _begin(self) -> None:
+        self.fence()
+        if self._is_idle:
+            self._is_idle = False
+            self._wake()
 
     def _first_deadline(self) -> float:
         trusted = (job.trust_until for job in self._owned.all() if job.end is not End.LOST)

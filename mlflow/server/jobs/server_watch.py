@@ -22,11 +22,13 @@ class ServerWatch:
         self._never = threading.Event()
         self._pidfd: int | None = None
         self._is_gone = False
-        if hasattr(os, "pidfd_open"):
-            try:
-                self._pidfd = os.pidfd_open(pid)
-            except ProcessLookupError:
-                self._is_gone = True
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._is_gone = True
+        except (AttributeError, OSError):
+            # Not every system and interpreter has them, and a container may forbid them.
+            pass
 
     def start(self, on_death: Callable[[], None]) -> None:
         """Call back once when the process is gone, on a thread of its own."""

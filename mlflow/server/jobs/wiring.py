@@ -218,10 +218,18 @@ def _keeping(
     ttl = settings.job_lease_ttl
     renewals = Renewals(store, owned, clock, ttl, cancellation.settle)
     beat_seconds = min(ttl / 12, _LONGEST_FENCING_BEAT_SECONDS)
-    fencing = SelfFencing(owned, clock, beat_seconds, watchdog_grace(ttl), expect_sign_by)
+    fencing = SelfFencing(
+        owned,
+        clock,
+        beat_seconds,
+        watchdog_grace(ttl),
+        expect_sign_by,
+        wake=lambda: looking.wake(),
+    )
+    looking = Loop("self-fencing", fencing.beat, clock)
     return [
         Loop("renewals", renewals.beat, clock, longest_failure_pause_seconds=ttl / 10),
-        Loop("self-fencing", fencing.beat, clock),
+        looking,
     ]
 
 

@@ -1,10 +1,11 @@
-"""I10: how many statements an idle server that leads sends to PostgreSQL, minute by minute.
+"""I10: how often an idle server that leads looks, and what it sends to PostgreSQL, each minute.
 
 All loops of a runner are beaten by hand, each when it asked to be, with the real periodic tasks.
 """
 
 import heapq
 import itertools
+from collections import Counter
 
 import pytest
 import sqlalchemy
@@ -19,6 +20,7 @@ WORKSPACES = 200
 MINUTES = 20
 MOST_PER_MINUTE = 12
 MOST_PER_SECOND = 0.18
+MOST_BEATS_PER_MINUTE = 10
 
 
 @pytest.fixture
@@ -45,6 +47,7 @@ class Beats:
         self._order = itertools.count()
         self._due = []
         self.statements = []
+        self.beats = Counter()
         for loop in [*parts.supervising, parts.claiming, *parts.leading]:
             heapq.heappush(self._due, (0.0, next(self._order), loop))
 
@@ -54,6 +57,7 @@ class Beats:
             while self._due and self._due[0][0] <= seconds:
                 at, _, loop = heapq.heappop(self._due)
                 self._move_to(at)
+                self.beats[loop] += 1
                 pause = loop.beat_once()
                 if pause is not None:
                     heapq.heappush(self._due, (at + pause, next(self._order), loop))
@@ -96,3 +100,4 @@ def test_an_idle_leader_of_many_workspaces_sends_at_most_one_statement_in_five_s
     assert max(counts) <= MOST_PER_MINUTE, counts
     assert min(counts) > 0
     assert sum(counts) / (60 * MINUTES) <= MOST_PER_SECOND, counts
+    assert max(beats.beats.values()) <= MOST_BEATS_PER_MINUTE * (MINUTES + 1)

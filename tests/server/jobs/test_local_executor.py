@@ -247,6 +247,27 @@ def test_a_stopped_executor_leaves_its_jobs_for_recovery_and_a_canceled_one_is_c
         _submit(both, "add", {"x": 1}, job_id="j3")
 
 
+def _forbidden(*_):
+    raise PermissionError("forbidden")
+
+
+@pytest.mark.parametrize("name", ["pidfd_open", "memfd_create"])
+@pytest.mark.parametrize("is_there", [True, False], ids=["forbidden", "not built in"])
+def test_where_jobs_cannot_be_forked_they_start_afresh_and_the_log_says_so(
+    monkeypatch, caplog, name, is_there
+):
+    monkeypatch.setattr(os, name, _forbidden, raising=False)
+    if not is_there:
+        monkeypatch.delattr(os, name)
+    executor = LocalJobExecutor(JobExecutorConfig())
+    with caplog.at_level("INFO", logger="mlflow.server.jobs.local_executor"):
+        executor.start_executor()
+    _submit(executor, "leave_early")
+    assert executor.wait_for_job("j1").status is JobStatus.FAILED
+    executor.stop_executor()
+    assert "lacks what forking them takes" in caplog.text
+
+
 @pytest.mark.skipif(not Forking.is_possible(), reason="needs Linux")
 def test_a_job_submitted_before_the_fork_server_is_warm_waits_for_it(monkeypatch):
     monkeypatch.setenv("PYTEST_CURRENT_TEST", _ANY_TEST["PYTEST_CURRENT_TEST"])

@@ -184,3 +184,28 @@ def test_the_next_beat_comes_no_later_than_the_first_deadline(watched, owned, jo
 def test_a_runner_without_jobs_is_expected_to_do_nothing(watched, told):
     watched.beat()
     assert told == [math.inf]
+
+
+def test_a_runner_without_jobs_looks_seldom_until_it_has_one(owned, executor, clock):
+    woken = []
+    fencing = SelfFencing(owned, clock, beat_seconds=1.0, wake=lambda: woken.append(True))
+    assert fencing.beat() > 30
+    owned.add(OwnedJob(CLAIM, "sample", executor, clock.monotonic() + 50))
+    assert woken == [True]
+    assert fencing.beat() == 1.0
+    owned.add(OwnedJob(Claim("job-2", 1), "sample", executor, clock.monotonic() + 50))
+    assert woken == [True]
+
+
+def test_a_job_that_comes_while_nothing_is_found_wakes_as_well(owned, executor, clock):
+    woken, coming = [], [OwnedJob(CLAIM, "sample", executor, clock.monotonic() + 50)]
+
+    def see(instant):
+        # Told once nothing was found, and before the beat ends.
+        while coming:
+            owned.add(coming.pop())
+
+    fencing = SelfFencing(owned, clock, 1.0, expect_sign_by=see, wake=lambda: woken.append(True))
+    fencing._telling = threading.RLock()
+    fencing.beat()
+    assert woken == [True]

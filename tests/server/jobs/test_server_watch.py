@@ -46,3 +46,18 @@ def test_a_server_can_be_asked_to_end(process, monkeypatch, with_pidfd):
     watch.terminate()
     assert process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
     watch.terminate()
+
+
+def test_a_server_is_watched_where_a_container_forbids_descriptors_of_processes(
+    process, monkeypatch
+):
+    def forbidden(*_):
+        raise PermissionError("forbidden")
+
+    monkeypatch.setattr("os.pidfd_open", forbidden, raising=False)
+    watch = ServerWatch(process.pid, FakeClock())
+    watch.terminate()
+    assert process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
+    gone = threading.Event()
+    watch.start(gone.set)
+    assert gone.wait(PATIENCE_SECONDS)

@@ -125,7 +125,11 @@ def _starts_a_program(pid: int) -> bool:
 def _kill(pid: int, mark: str) -> None:
     try:
         pidfd = os.pidfd_open(pid)
-    except OSError:
+    except ProcessLookupError:
+        return
+    except (AttributeError, OSError):
+        # An interpreter that was built for old kernels has none, and a container may forbid them.
+        _kill_by_number(pid, mark)
         return
     try:
         # The number may have passed to another process before the descriptor was there.
@@ -135,3 +139,11 @@ def _kill(pid: int, mark: str) -> None:
         pass
     finally:
         os.close(pidfd)
+
+
+def _kill_by_number(pid: int, mark: str) -> None:
+    try:
+        if _wears(pid, mark):
+            os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

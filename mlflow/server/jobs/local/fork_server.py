@@ -17,7 +17,10 @@ the server's, not the job's. So every variable that is read during the imports i
 runner forks only those jobs whose environment has the same values; all others start in a fresh
 interpreter. What a module wrote to the environment is written again in the child. A module of the
 operator's that reads what was withheld from here, or that starts a thread or opens something when
-it is imported, is found out in a throw-away process first and left to the children.
+it is imported, is found out in a throw-away process first and left to the children. What is not
+found out: a generator of random numbers that such a module makes as it is imported
+(`numpy.random.default_rng()`, `random.Random()`) is at the same place in every child. Those that
+`random` and `numpy.random` have of their own begin anew.
 
 **Who is whose parent.** The runner starts the server, the first one by being of one import with it
 (`warm_start`); the server is the parent of every job it
@@ -54,6 +57,7 @@ import os
 import select
 import socket
 import sys
+import sysconfig
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +70,12 @@ _SPARE_MS = 20
 _HARMLESS_FILES = ("/dev/null", "/dev/random", "/dev/urandom")
 # Looks among all variables for those of its own, which are compared by name (`job_environment`).
 _LOOKS_FOR_ITS_OWN = "tqdm.std"
+# Packages, which nobody changes beneath a running server. What is installed anew comes as a whole,
+# the module of the job function included.
+_INSTALLED = {"site-packages", "dist-packages"}
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
+# Each is looked at before each job, and all of them are told in one datagram.
+_MOST_FILES = 500
 _KIB_PER_PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -123,6 +133,7 @@ def warm_up(withheld: Collection[str], own: Collection[int], besides: Collection
         huge_pages = importlib.import_module("mlflow.server.jobs.local.huge_pages")
         for name in besides:
             importlib.import_module(name)
+    _flush()
     if reason := unfitness(seen, own):
         raise Unfit(reason)
     gc.collect()
@@ -237,6 +248,14 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
+def _flush() -> None:
+    # What is left there would be written again by each child.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            # Closed, or not there.
+            stream.flush()
+
+
 def _import_all(withheld: Collection[str], own: Collection[int]) -> list[ModuleType]:
     functions = importlib.import_module("mlflow.server.jobs.functions")
     importlib.import_module("mlflow.server.jobs._job_subproc_entry")
@@ -273,9 +292,31 @@ def _can_be_shared(module: str, withheld: Collection[str], own: Collection[int])
     return os.waitpid(pid, 0)[1] == 0
 
 
-def _files(modules: Iterable[ModuleType]) -> dict[str, int]:
-    paths = {module.__file__ for module in modules if getattr(module, "__file__", None)}
-    return {path: os.stat(path).st_mtime_ns for path in sorted(paths)}
+def _files(jobs: Iterable[ModuleType]) -> dict[str, int]:
+    """When the code of jobs was changed: their modules, and what else is the operator's."""
+    others = [module for module in sys.modules.values() if isinstance(module, ModuleType)]
+    found: dict[str, int] = {}
+    for module in (*jobs, *filter(_is_the_operators, others)):
+        path = _path(module)
+        if path and len(found) < _MOST_FILES:
+            # One in an archive has no time of its own.
+            with contextlib.suppress(OSError):
+                found[path] = os.stat(path).st_mtime_ns
+    return found
+
+
+def _is_the_operators(module: ModuleType) -> bool:
+    path = _path(module)
+    if not path or module.__name__.partition(".")[0] in ("mlflow", "__main__"):
+        return False
+    return not path.startswith(_STANDARD_LIBRARY) and not _INSTALLED.intersection(
+        path.split(os.sep)
+    )
+
+
+def _path(module: ModuleType) -> str | None:
+    # To ask a module that is loaded when it is used would load it.
+    return vars(module).get("__file__")
 
 
 def _resident_kib() -> int:

@@ -67,10 +67,10 @@ class Forking:
         if sys.platform != "linux":
             return False
         try:
-            # A container may forbid either.
+            # One built for old systems has neither, and a container may forbid both.
             os.close(os.pidfd_open(os.getpid()))
             os.close(os.memfd_create("mlflow-job"))
-        except OSError:
+        except (AttributeError, OSError):
             return False
         return True
 

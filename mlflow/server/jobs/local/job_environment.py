@@ -29,6 +29,8 @@ _SIGNING_KEY = _MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY.name
 _SECRET = re.compile(
     "AUTH|COOKIE|CREDENTIAL|DSN|HEADERS|KEY|PASS|PRIVATE|PWD|SECRET|SIGNATURE|TOKEN", re.IGNORECASE
 )
+# As in the connection string of a driver, or in the JSON of credentials.
+_NAMED_WITHIN = re.compile(rf"""({_SECRET.pattern})\w*("\s*:|\s*=)""", re.IGNORECASE)
 _URI = re.compile(r"\w://")
 _PUBLIC_URI = re.compile(r"https?://[^@?]*")
 _KIND_OF_STORE = re.compile(r"[\w+.-]+://")
@@ -115,7 +117,7 @@ def unlike_when_imported(
 
 
 def _may_be_secret(name: str, value: str) -> bool:
-    if _SECRET.search(name) and not _READ_BELOW.fullmatch(name):
+    if not _READ_BELOW.fullmatch(name) and (_SECRET.search(name) or _NAMED_WITHIN.search(value)):
         return True
     return bool(_URI.search(value)) and not _PUBLIC_URI.fullmatch(value)
 

@@ -64,6 +64,25 @@ def test_what_will_never_have_an_environment_is_not_waited_for(proc, kind):
     assert marked(_MARK) == []
 
 
+def _forbidden(*_):
+    raise PermissionError("forbidden")
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["forbidden", "not built in"])
+def test_a_family_ends_where_processes_have_no_descriptors(monkeypatch, is_there):
+    monkeypatch.setattr(os, "pidfd_open", _forbidden, raising=False)
+    if not is_there:
+        monkeypatch.delattr(os, "pidfd_open")
+    own = Family()
+    program = subprocess.Popen(["sleep", "600"], env={**os.environ, **own.environment})
+    try:
+        assert own.end()
+        assert not is_alive(program.pid)
+    finally:
+        program.kill()
+        program.wait()
+
+
 def test_no_program_that_has_just_been_started_is_missed():
     for _ in range(30):
         own = Family()

@@ -47,6 +47,14 @@ _ODD = {
     "odd_failure": 'FOUND = os.environ["ODD_API_KEY"]',
 }
 
+# Says something when it is imported, and leaves it to whoever flushes.
+_WORDY = """
+import sys
+sys.stdout.write("imported once ")
+sys.stderr.write("imported once ")
+FOUND = 1
+"""
+
 # As the real one, which MLflow uses where it is installed.
 _LITELLM = """
 import os, threading
@@ -85,8 +93,10 @@ def _surroundings(folder):
 def surroundings(tmp_path_factory):
     """The environment of a runner whose operator has odd job modules."""
     folder = tmp_path_factory.mktemp("odd")
-    for name, body in {"plain": "FOUND = 1", **_ODD}.items():
+    for name, body in {"plain": "from plain_helper import HELPED as FOUND", **_ODD}.items():
         (folder / f"{name}.py").write_text(_JOB.format(name=name, body=body))
+    (folder / "wordy.py").write_text(_JOB.format(name="wordy", body=_WORDY))
+    (folder / "plain_helper.py").write_text("HELPED = 1")
     (folder / "litellm.py").write_text(_LITELLM)
     (folder / "tqdm").mkdir()
     for name, text in _TQDM.items():
@@ -269,6 +279,20 @@ def test_a_module_that_must_not_be_shared_is_imported_by_its_own_jobs(shared, ru
     assert [found, imported_here] == [expected, True]
 
 
+def test_what_was_said_at_an_import_is_not_said_again_by_each_job(start, run, capfd):
+    listed = {"_MLFLOW_SUPPORTED_JOB_FUNCTION_LIST": "wordy.run", "PYTHONUNBUFFERED": ""}
+    forks = start(**listed)
+    forks.wait_until_warm(None)
+    capfd.readouterr()
+
+    for _ in range(2):
+        (_, imported_here), _ = run(forks, "wordy.run", **listed)
+        assert not imported_here
+
+    out, err = capfd.readouterr()
+    assert "imported once" not in out + err
+
+
 def test_what_calls_models_is_imported_by_the_job_that_does(shared, run):
     seen, _ = run(shared, "ask_model")
     assert seen == {"is_inherited": False, "key": "hunter2", "is_asking": True}
@@ -448,14 +472,15 @@ def test_servers_that_die_again_and_again_are_tried_less_and_less_often(monkeypa
     forks.stop()
 
 
+@pytest.mark.parametrize("changed", ["plain.py", "plain_helper.py"])
 def test_a_server_is_replaced_when_job_code_changes_or_it_has_grown(
-    start, environment, surroundings
+    start, environment, surroundings, changed
 ):
     forks = start()
     forks.wait_until_warm(None)
     first = forks._server
     group = forks.fork(environment("leave", {"code": 3}))
-    module = Path(surroundings["PYTHONPATH"].split(os.pathsep)[1]) / "plain.py"
+    module = Path(surroundings["PYTHONPATH"].split(os.pathsep)[1]) / changed
     os.utime(module, ns=(0, module.stat().st_mtime_ns + 1))
 
     forks.wait_until_warm(None)

@@ -119,6 +119,9 @@ def test_secrets_do_not_show_in_the_context():
         ("MLFLOW_BACKEND_STORE_URI", "postgresql://user:password@host/db"),
         ("HTTPS_PROXY", "http://user:password@proxy"),
         ("CALLBACK", "https://host/?sig=any"),
+        ("WAREHOUSE", "Server=host;Uid=user;Pwd=any"),
+        ("WAREHOUSE", "host=host user=user password = any"),
+        ("GCP_ACCOUNT", '{"type": "service_account", "private_key_id": "any"}'),
     ],
 )
 def test_what_may_be_a_secret_does_not_reach_the_fork_server(name, value):
@@ -128,7 +131,8 @@ def test_what_may_be_a_secret_does_not_reach_the_fork_server(name, value):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("PATH", "/bin"),
+        ("PATH", "/bin:/opt/keys:/opt/key:/sbin"),
+        ("PYTHONWARNINGS", "ignore:auth=:UserWarning"),
         ("MLFLOW_GATEWAY_URI", "http://127.0.0.1:5000"),
         ("PYTHON_KEYRING_BACKEND", "any"),
     ],

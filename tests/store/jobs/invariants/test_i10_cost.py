@@ -1,4 +1,4 @@
-"""I10: what a claim and a renewal cost in statements; `test_plans` shows what each one reads."""
+"""I10: the statements of submissions, claims and renewals; `test_plans` shows what they read."""
 
 import sqlalchemy
 
@@ -27,6 +27,12 @@ def statements_of(store, action):
     with Counter(store.engine) as counter:
         action()
     return [each for each in counter.statements if not each.startswith(("PRAGMA", "BEGIN"))]
+
+
+def test_a_submission_is_one_statement_where_the_database_answers_with_the_row(store):
+    sent = statements_of(store, lambda: create(store))
+
+    assert len(sent) == (2 if store.db_type == "mysql" else 1), sent
 
 
 def test_an_idle_claim_is_one_statement_whatever_waits_for_others(store):
