@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy
 import sqlalchemy.orm
+from alembic.script import ScriptDirectory
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.db.utils import _get_schema_version, _verify_schema
@@ -162,3 +163,17 @@ def test_without_an_environment_of_its_own_the_schema_is_mlflows_to_judge(tmp_pa
     schema.verify(engine)
 
     assert sqlalchemy.inspect(engine).get_table_names() == []
+
+
+def test_the_revision_that_stores_look_for_is_the_last_one_that_there_is():
+    assert ScriptDirectory.from_config(schema._config(None)).get_current_head() == schema.HEAD
+
+
+def test_what_is_wrong_with_a_database_is_not_taken_for_an_old_revision(tmp_path):
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/odd.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE TABLE {schema.VERSION_TABLE} (other TEXT)")
+
+    with pytest.raises(sqlalchemy.exc.OperationalError, match="version_num"):
+        schema.is_current(engine)
+    engine.dispose()

@@ -7,13 +7,18 @@ not installed, its revisions are links of MLflow's own chain and there is nothin
 
 from pathlib import Path
 
+from sqlalchemy import column, inspect, select, table
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
 
 from mlflow.store.jobs import dialects
 from mlflow.store.jobs.errors import JobsSchemaOutOfDate
 
 VERSION_TABLE = "alembic_version_jobs"
+# Known without Alembic, which is slow to import and to read its revisions.
+HEAD = "8c0f3d5a71be"
 _ENVIRONMENT = Path(__file__).parent / "migrations"
+_revision = select(column("version_num")).select_from(table(VERSION_TABLE))
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
@@ -42,25 +47,31 @@ def verify(engine: Engine) -> None:
     Raises:
         JobsSchemaOutOfDate: They are not; the message says what to run.
     """
-    if not _is_installed():
-        return
-    from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
+    if _is_installed() and (found := _revision_of(engine)) != HEAD:
+        raise JobsSchemaOutOfDate(found, HEAD)
 
-    expected = ScriptDirectory.from_config(_config()).get_current_head()
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        found = context.get_current_revision()
-    if found != expected:
-        raise JobsSchemaOutOfDate(found, expected)
+
+def is_current(engine: Engine) -> bool:
+    """Whether this database is known to have all tables and columns; asks for one row."""
+    return _is_installed() and _revision_of(engine) == HEAD
+
+
+def _revision_of(engine: Engine) -> str | None:
+    """None where `upgrade` never was."""
+    try:
+        with engine.connect() as connection:
+            return connection.execute(_revision).scalar()
+    except DBAPIError:
+        if inspect(engine).has_table(VERSION_TABLE):
+            raise
+        return None
 
 
 def _is_installed() -> bool:
     return (_ENVIRONMENT / "env.py").exists()
 
 
-def _config(connection=None):
-    # Alembic is slow to import, and most processes that open the store need it only to verify.
+def _config(connection):
     from alembic.config import Config
 
     config = Config()

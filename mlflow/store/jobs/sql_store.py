@@ -54,7 +54,9 @@ class SqlStore:
         self.db_type = extract_db_type_from_uri(db_uri)
         self.engine = self._engine_of(db_uri)
         self.clock_offset_ms = 0
-        if _all_tables_exist(self.engine):
+        if schema.is_current(self.engine):
+            pass
+        elif _all_tables_exist(self.engine):
             schema.verify(self.engine)
         else:
             _safe_initialize_tables(self.engine)

@@ -130,6 +130,7 @@ def warm_up(withheld: Collection[str], own: Collection[int], besides: Collection
         modules = _import_all(withheld, own)
         child = importlib.import_module("mlflow.server.jobs.local.fork_child")
         child.prepare()
+        free_memory = importlib.import_module("mlflow.server.jobs.local.free_memory")
         huge_pages = importlib.import_module("mlflow.server.jobs.local.huge_pages")
         for name in besides:
             importlib.import_module(name)
@@ -138,6 +139,7 @@ def warm_up(withheld: Collection[str], own: Collection[int], besides: Collection
         raise Unfit(reason)
     gc.collect()
     gc.freeze()
+    free_memory.give_back()
     told = {"reads": seen.reads, "files": _files(modules), "kib": _resident_kib()}
     return Warm(told, seen.written(), child, huge_pages.collapse_step_by_step())
 

@@ -37,6 +37,7 @@ _ARG_START = 48
 # An import writes to much of what was imported before it, and what is written to is not shared.
 _OF_THE_RUNNER = [
     "mlflow.server.jobs.kernel_alarm",
+    "mlflow.server.jobs.local_executor",
     "mlflow.server.jobs.server_watch",
     "mlflow.server.jobs.stop_requests",
     "mlflow.server.jobs.watchdog",
