@@ -48,7 +48,12 @@ QUICK = Sizes(
     ),
     of_core.Sizes(jobs=100, paced=50, idle_seconds=5),
     of_growth.Sizes(
-        rows=(1_000, 10_000), workspaces=(1, 100), runners=(1, 2), jobs=100, seconds=1.0
+        rows=(1_000, 10_000),
+        workspaces=(1, 100),
+        runners=(1, 2),
+        jobs=100,
+        ended=(1_000,),
+        seconds=1.0,
     ),
     of_scoring.Sizes(
         of_discovery.Sizes(traces=(1_000,), experiments=(1, 20), looks=3),

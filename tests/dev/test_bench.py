@@ -105,7 +105,9 @@ def test_the_queue_core_is_measured(kind, request):
 
 @pytest.mark.long
 def test_growth_is_measured(sqlite_files):
-    sizes = growth.Sizes(rows=(10,), workspaces=(3,), runners=(2,), jobs=25, seconds=0.5)
+    sizes = growth.Sizes(
+        rows=(10,), workspaces=(3,), runners=(2,), jobs=25, ended=(10,), seconds=0.5
+    )
 
     measured = growth.contest(sqlite_files, "sqlite", sizes, rounds=1)
 
@@ -116,6 +118,7 @@ def test_growth_is_measured(sqlite_files):
         "runners",
         "a transaction that lasts",
     ]
+    assert [*measured["a transaction that lasts"]] == ["10, none", "10, open"]
     beside = measured.pop("runners")["2"]
     assert beside["jobs/s of all"][0] > 0
     assert 0 <= beside["share of the least, 1 is even"][0] <= 1

@@ -12,7 +12,7 @@ import sqlalchemy
 
 from dev.bench.databases import Databases
 from dev.bench.figures import Measured, percentile
-from dev.bench.growth.rows import fill
+from dev.bench.growth.rows import end, fill
 from dev.bench.growth.work import BATCH, CAPPED, JOB, claim, create, work_off
 from dev.bench.rounds import alternate, progress
 from mlflow.entities._job_status import JobStatus
@@ -28,6 +28,7 @@ class Sizes:
         workspaces: Numbers of workspaces.
         runners: Numbers of runners on one database.
         jobs: Jobs that are worked off at each size.
+        ended: Numbers of jobs that ended since a transaction began that lasts.
         seconds: How long runners work beside each other.
     """
 
@@ -35,6 +36,7 @@ class Sizes:
     workspaces: tuple[int, ...] = (1, 10, 100, 1_000)
     runners: tuple[int, ...] = (1, 2, 4, 8, 16)
     jobs: int = 1_000
+    ended: tuple[int, ...] = (1_000, 10_000, 100_000)
     seconds: float = 10.0
 
 
@@ -58,8 +60,9 @@ def contest(databases: Databases, kind: str, sizes: Sizes, rounds: int) -> dict[
             for runners in sizes.runners
         },
         "a transaction that lasts": {
-            "none": _loaded(databases, kind, sizes, rounds=3),
-            "open": _loaded(databases, kind, sizes, rounds=3, horizon_held=True),
+            f"{ended:,}, {name}": _loaded(databases, kind, sizes, _ended(ended), horizon_held=held)
+            for ended in sizes.ended
+            for name, held in (("none", False), ("open", True))
         },
     }
     measured = {}
@@ -73,22 +76,22 @@ def _rows_of(count: int, status: JobStatus, job_name: str) -> Callable[[SqlAlche
     return lambda store: fill(store, count, status, job_name)
 
 
+def _ended(count: int) -> Callable[[SqlAlchemyJobStore], None]:
+    return lambda store: end(store, count, JOB)
+
+
 def _loaded(
     databases: Databases,
     kind: str,
     sizes: Sizes,
     load: Callable[[SqlAlchemyJobStore], None] = lambda store: None,
     workspaces: int = 1,
-    rounds: int = 1,
     horizon_held: bool = False,
 ) -> Callable[[], dict[str, float]]:
     def measure() -> dict[str, float]:
         with databases.empty(kind) as uri, _store(uri) as store:
-            load(store)
             with _horizon(uri) if horizon_held else contextlib.nullcontext():
-                for _ in range(rounds - 1):
-                    create(store, sizes.jobs, workspaces)
-                    work_off(store)
+                load(store)
                 return _claims(store, sizes, workspaces)
 
     return measure

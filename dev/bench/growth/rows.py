@@ -22,6 +22,25 @@ def fill(
         rows = _rows(begin, min(begin + _CHUNK, count), status, job_name, workspaces)
         with store.engine.begin() as connection:
             connection.execute(jobs.insert().from_select(rows.selected_columns.keys(), rows))
+    _tell_the_planner(store)
+
+
+def end(store: SqlAlchemyJobStore, count: int, job_name: str) -> None:
+    """Have so many jobs submitted, claimed and ended: each leaves two dead versions of its row."""
+    fill(store, count, JobStatus.PENDING, job_name)
+    steps = [
+        {"status": JobStatus.RUNNING.to_int(), "fence": 1, "lease_expires_at": 1},
+        {"status": JobStatus.SUCCEEDED.to_int(), "lease_expires_at": None},
+    ]
+    for begin in range(0, count, _CHUNK):
+        created = jobs.c.creation_time.between(begin, begin + _CHUNK - 1)
+        for step in steps:
+            with store.engine.begin() as connection:
+                connection.execute(jobs.update().where(created).values(step))
+    _tell_the_planner(store)
+
+
+def _tell_the_planner(store: SqlAlchemyJobStore) -> None:
     statement = "VACUUM ANALYZE jobs" if store.db_type == "postgresql" else "ANALYZE"
     with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(statement)

@@ -3,7 +3,6 @@
 Starting a server takes seconds, so most tests share one.
 """
 
-import itertools
 import json
 import logging
 import os
@@ -20,13 +19,14 @@ from mlflow.server.jobs.local import forking
 from mlflow.server.jobs.local.family import MARK_ENV_VAR
 from mlflow.server.jobs.local.fork_server import watched_environment
 from mlflow.server.jobs.local.forking import Forking, ForkServerLost
-from mlflow.server.jobs.subprocess_protocol import _SubprocessJobResult, write_error_classes
 from tests.processes import is_alive, memory_holds
 from tests.server.jobs.fakes import FakeClock
+from tests.server.jobs.local.forked_results import result_of
 
 pytestmark = pytest.mark.skipif(not Forking.is_possible(), reason="needs Linux")
 
 _HERE = Path(__file__).parent
+JOBS = "forked_jobs"
 _PATIENCE_SECONDS = 60.0
 
 # Modules of an operator's that must not be imported by a process that is forked.
@@ -105,71 +105,11 @@ def surroundings(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def start(surroundings):
-    """Start a fork server as a runner would."""
-    started = []
-
-    def start(**variables):
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in {**surroundings, **variables}.items():
-                patch.setenv(name, value)
-            forks = Forking()
-            forks.start()
-        started.append(forks)
-        return forks
-
-    yield start
-    for forks in started:
-        forks.stop()
-
-
-@pytest.fixture(scope="module")
 def shared(start):
     forks = start()
     forks.wait_until_warm(None)
     assert forks._server.is_warm
     return forks
-
-
-@pytest.fixture
-def environment(surroundings, tmp_path):
-    """Make the environment of one job."""
-    count = itertools.count()
-
-    def make(function, params=None, **variables):
-        folder = tmp_path / str(next(count))
-        folder.mkdir()
-        (folder / "params").write_text(json.dumps(params or {}))
-        write_error_classes(str(folder / "classes"), [])
-        protocol = {
-            "FUNCTION_FULLNAME": function if "." in function else f"forked_jobs.{function}",
-            "PARAMS_PATH": str(folder / "params"),
-            "RESULT_DUMP_PATH": str(folder / "result"),
-            "TRANSIENT_ERROR_CLASSES_PATH": str(folder / "classes"),
-        }
-        env = {f"_MLFLOW_SERVER_JOB_{name}": value for name, value in protocol.items()}
-        # No job here has a store to write to.
-        others = {k: v for k, v in surroundings.items() if k != "MLFLOW_TRACKING_URI"}
-        return {**others, **env, **variables}
-
-    return make
-
-
-@pytest.fixture
-def run(environment):
-    """Fork a job, wait for it, and answer its result and exit code."""
-
-    def run(forks, function, params=None, **variables):
-        env = environment(function, params, **variables)
-        group = forks.fork(env)
-        assert group is not None
-        assert group.wait(_PATIENCE_SECONDS)
-        code = group.end()
-        said = group.stderr.read()
-        group.stderr.close()
-        return _result(env, said), code
-
-    return run
 
 
 @pytest.fixture
@@ -194,14 +134,6 @@ def run_apart(surroundings, tmp_path):
         return json.loads(runner.stdout)
 
     return run_apart
-
-
-def _result(env, said=b""):
-    path = env["_MLFLOW_SERVER_JOB_RESULT_DUMP_PATH"]
-    assert os.path.exists(path), said.decode()
-    result = _SubprocessJobResult.load(path)
-    assert result.succeeded, result.error
-    return json.loads(result.result)
 
 
 def test_a_server_has_one_thread_its_two_descriptors_and_no_secret(shared):
@@ -345,7 +277,7 @@ def test_jobs_at_once_and_in_a_row_leave_nothing_behind(
     seen = run_apart(at_once, [environment("nothing") for _ in range(one_by_one)], go)
 
     assert seen["at_once"] == together
-    assert {_result(env) for env in at_once} == {*seen["pids"]}
+    assert {result_of(env) for env in at_once} == {*seen["pids"]}
     assert seen["codes"] == [0] * (together + one_by_one)
     assert_nothing_is_left(seen)
     # Python takes memory from the system in pieces of one MiB.
@@ -411,7 +343,7 @@ def test_a_server_that_died_is_followed_by_another_and_its_job_goes_on(
     assert seen["imported_by"] == forks._server.pid != first.pid
     assert group.wait(_PATIENCE_SECONDS)
     assert group.end() is None
-    assert _result(env) == group.pid
+    assert result_of(env) == group.pid
     group.stderr.close()
 
 
