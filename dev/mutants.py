@@ -590,6 +590,22 @@ MUTANTS = [
         test="test_claimer.py",
     ),
     _runner(
+        "I3",
+        "whoever takes a call wakes the next thread for what waits",
+        "job_threads",
+        "        self._wake_next()\n        return taken\n",
+        "        return taken\n",
+        test="test_job_threads.py",
+    ),
+    _runner(
+        "I3",
+        "successes that came during a write are written without waiting for one that may come",
+        "success_writes",
+        "            self._is_writing = bool(self._queue)\n",
+        "            self._is_writing = False\n",
+        test="test_success_writes.py",
+    ),
+    _runner(
         "I4",
         "a lock is not given back in a transaction that may take others",
         "lifecycle",
