@@ -81,10 +81,18 @@ MUTANTS = [
     _store(
         "I1",
         "a group succeeds as a whole or not at all",
-        "owner_verbs",
-        "if self._succeed_together(connection, successes) != len(successes):",
-        "if self._succeed_together(connection, successes) < 0:",
+        "joint_successes",
+        "if succeeded != len(successes):",
+        "if succeeded < 0:",
         test="test_successes.py",
+    ),
+    _store(
+        "I1",
+        "a group whose slots are filled by the same statement does so as well",
+        "claims",
+        "    joint_successes.refuse_some(rows[0].succeeded, after)\n",
+        test="test_successes.py",
+        database="postgresql",
     ),
     _runner(
         "I5",

@@ -58,6 +58,11 @@ VERBS = {
     "T5 together": lambda store, term: store.succeed_all(
         [Success(each, "1") for each in running()[4:14]]
     ),
+    "T5 together, and T2": lambda store, term: claim(
+        store,
+        capacity={"job-1": 3, "job-2": 2},
+        after=[Success(each, "1") for each in running()[14:]],
+    ),
     "T7": lambda store, term: store.retry(running()[1], "again", 1),
     "T8": lambda store, term: store.cancel_job("row-1100100"),
     "lead": lambda store, term: store.lead(term, HOUR),
@@ -130,6 +135,7 @@ MERGES = {
     "T2 idle claim",
     "T2 of a suspect",
     "T2 of a suspect of which there is none",
+    "T5 together, and T2",
     "look for anything due of which there is nothing",
     "search by type",
     "search by a type of which there is none",
@@ -138,6 +144,8 @@ MERGES = {
     "search by workspace and type",
     "search by creator and type",
 }
+# They name rows by their ids.
+BY_IDS = ("T2 claim", "T4 renewal", "T5", "T5 together", "T5 together, and T2", "T7", "T10")
 # A page of each of the seven states.
 ALL_STATES = {"search by type", "search by workspace and type", "search by creator and type"}
 # Bounded by how many rows are in this state, or are suspects, which is few: recovery sees to them.
@@ -189,7 +197,7 @@ def test_rows_are_found_by_their_ids_where_statistics_know_none_of_their_state(c
         pytest.skip("only PostgreSQL goes by how many rows had this state when it last looked")
     recorded = [
         statement
-        for name in ("T2 claim", "T4 renewal", "T5", "T5 together", "T7", "T10")
+        for name in BY_IDS
         for statement in record(crowded, lambda name=name: VERBS[name](crowded, term))
     ]
 
