@@ -269,7 +269,7 @@ MUTANTS = [
         "the watchdog hears of a job that ends before those it knows of",
         "self_fencing",
         "if instant < self._told:",
-        "if self._told == math.inf:",
+        "if instant < self._told == math.inf:",
         test="test_self_fencing.py",
     ),
     _runner(
@@ -617,8 +617,8 @@ MUTANTS = [
         "I3",
         "successes that came during a write are written without waiting for one that may come",
         "success_writes",
-        "            self._is_writing = bool(self._queue)\n",
-        "            self._is_writing = False\n",
+        "self._is_writing = bool(self._queue)\n",
+        "self._is_writing = False\n",
         test="test_success_writes.py",
     ),
     _runner(

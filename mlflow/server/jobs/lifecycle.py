@@ -189,16 +189,18 @@ class Lifecycle:
         def end() -> None:
             self._end(job, lambda: self._record(job, ended.owned, ended.outcome))
 
-        self._begin_or_call(_thread_name(job), end)
+        if not self._has_begun(_thread_name(job), end):
+            end()
 
-    def _begin_write(self, write: Callable[[], None]) -> None:
-        self._begin_or_call("mlflow-job-successes", write)
+    def _begin_write(self, write: Callable[[], None]) -> bool:
+        return self._has_begun("mlflow-job-successes", write)
 
-    def _begin_or_call(self, name: str, call: Callable[[], None]) -> None:
+    def _has_begun(self, name: str, call: Callable[[], None]) -> bool:
         try:
             self._threads.run(name, call)
         except RuntimeError:
-            call()
+            return False
+        return True
 
     def _told_written(self, ended: Ended) -> None:
         _log_end(ended.job, ended.owned, ended.outcome)

@@ -53,14 +53,15 @@ class SuccessWrites:
         write: Callable[[Sequence[Success]], bool],
         on_written: Callable[[Ended], None],
         on_refused: Callable[[Ended], None],
-        begin: Callable[[Callable[[], None]], None],
+        begin: Callable[[Callable[[], None]], bool],
     ) -> None:
         """
         Args:
             write: Writes all of some successes, or none of them; answers whether it has.
             on_written: Told each job that is written; must not block.
             on_refused: Told each that has to be written alone; must not block.
-            begin: Has a call made on a thread that is free, behind what is about to begin.
+            begin: Has a call made on a thread that is free, behind what is about to begin; false
+                when no thread is to be had.
         """
         self._write = write
         self._on_written = on_written
@@ -82,17 +83,23 @@ class SuccessWrites:
             if self._is_writing:
                 return
             self._is_writing = True
-        self._begin(self._write_next)
+        if not self._begin(self._write_next):
+            self._write_next()
 
     def _write_next(self) -> None:
+        while True:
+            self._write_group(self._next_group())
+            with self._lock:
+                self._is_writing = bool(self._queue)
+                if not self._is_writing:
+                    return
+            if self._begin(self._write_next):
+                return
+
+    def _next_group(self) -> list[Ended]:
         with self._lock:
             group, self._queue = self._queue[:_MOST_TOGETHER], self._queue[_MOST_TOGETHER:]
-        self._write_group(group)
-        with self._lock:
-            self._is_writing = bool(self._queue)
-            if not self._is_writing:
-                return
-        self._begin(self._write_next)
+        return group
 
     def _write_group(self, group: list[Ended]) -> None:
         written = False

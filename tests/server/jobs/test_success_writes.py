@@ -64,8 +64,9 @@ class Writers:
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
 
-    def _begin(self, write) -> None:
+    def _begin(self, write) -> bool:
         self._run(write)
+        return True
 
     def _run(self, call) -> None:
         thread = threading.Thread(target=call, name="writer", daemon=True)
@@ -79,12 +80,17 @@ class Turns:
     def __init__(self) -> None:
         self._calls = []
 
-    def begin(self, call) -> None:
+    def begin(self, call) -> bool:
         self._calls.append(call)
+        return True
 
     def take(self) -> None:
         while self._calls:
             self._calls.pop(0)()
+
+
+def no_thread(call) -> bool:
+    return False
 
 
 def ended(job_id: str) -> Ended:
@@ -155,6 +161,20 @@ def test_a_write_takes_its_turn_behind_the_jobs_that_the_one_before_it_has_begun
     assert groups == [["1", "2"], ["3", "4"]]
 
 
+def test_where_no_thread_is_to_be_had_who_brings_a_success_writes_what_comes_meanwhile():
+    groups, next_jobs = [], ["2", "3"]
+
+    def write(successes) -> bool:
+        groups.append([each.claim.job_id for each in successes])
+        if next_jobs:
+            writes.put(ended(next_jobs.pop(0)))
+        return True
+
+    writes = SuccessWrites(write, lambda ended: None, lambda ended: None, no_thread)
+    writes.put(ended("1"))
+    assert groups == [["1"], ["2"], ["3"]]
+
+
 def test_no_group_is_larger_than_a_database_takes_well(store, writers):
     writers.start("first")
     store.await_begin()
@@ -199,7 +219,7 @@ def test_a_listener_that_fails_holds_up_none(store):
         told.append(ended.job.claim.job_id)
         raise ZeroDivisionError
 
-    writes = SuccessWrites(store.succeed_all, fail, fail, lambda call: call())
+    writes = SuccessWrites(store.succeed_all, fail, fail, no_thread)
     for job_id, answer in (("1", True), ("2", False), ("3", True)):
         store.end(answer)
         writes.put(ended(job_id))
