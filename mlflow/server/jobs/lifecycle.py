@@ -116,7 +116,9 @@ class Lifecycle:
         self._on_end = on_end
         self._on_slot_free = on_slot_free
         self._threads = JobThreads()
-        self._successes = SuccessWrites(succeed_all, self._told_written, self._end_alone)
+        self._successes = SuccessWrites(
+            succeed_all, self._told_written, self._end_alone, self._begin_write
+        )
 
     def start(
         self, jobs: Sequence[ClaimedJob], trust_until: float, submit: bool = True
@@ -187,10 +189,18 @@ class Lifecycle:
         def end() -> None:
             self._end(job, lambda: self._record(job, ended.owned, ended.outcome))
 
-        try:
-            self._threads.run(_thread_name(job), end)
-        except RuntimeError:
+        if not self._has_begun(_thread_name(job), end):
             end()
+
+    def _begin_write(self, write: Callable[[], None]) -> bool:
+        return self._has_begun("mlflow-job-successes", write)
+
+    def _has_begun(self, name: str, call: Callable[[], None]) -> bool:
+        try:
+            self._threads.run(name, call)
+        except RuntimeError:
+            return False
+        return True
 
     def _told_written(self, ended: Ended) -> None:
         _log_end(ended.job, ended.owned, ended.outcome)

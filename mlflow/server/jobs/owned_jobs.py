@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 
 from mlflow.server.jobs.backend_call import BackendFailed, backend_call
@@ -151,10 +151,10 @@ class OwnedJobs:
         self._lock = threading.Lock()
         self._emptied = threading.Event()
         self._emptied.set()
-        self._after_add: list[Callable[[], None]] = []
+        self._after_add: list[Callable[[Sequence[OwnedJob]], None]] = []
 
-    def call_after_add(self, callback: Callable[[], None]) -> None:
-        """Have this called whenever jobs are owned anew, before their work begins."""
+    def call_after_add(self, callback: Callable[[Sequence[OwnedJob]], None]) -> None:
+        """Have this called with jobs that are owned anew, before their work begins."""
         self._after_add.append(callback)
 
     def add(self, *jobs: OwnedJob) -> None:
@@ -168,7 +168,7 @@ class OwnedJobs:
                 self._taken[job.job_name] += 1
             self._emptied.clear()
         for callback in self._after_add:
-            callback()
+            callback(jobs)
 
     def remove(self, claim: Claim) -> None:
         """Own no more: its work has stopped, and what was to be written is written."""

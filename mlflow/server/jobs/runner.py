@@ -115,7 +115,7 @@ def drain(
 def stop(parts: Parts) -> None:
     """Stop what still runs, leave it to recovery (T10), and end all loops."""
     # I3: a claim that was under way all the time may yet bring jobs, which nobody could run.
-    parts.owned.call_after_add(lambda: _give_up(parts))
+    parts.owned.call_after_add(lambda _: _give_up(parts))
     left = _give_up(parts)
     _stop_executors(parts)
     deadline = time.monotonic() + _RECORD_SECONDS + _LAST_WORDS_SECONDS

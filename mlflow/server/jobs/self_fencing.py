@@ -6,7 +6,8 @@ renewals but the instants they left behind.
 
 A runner that is paused cannot do even that, so each beat tells its watchdog until when the next
 must have come. What is owned anew is looked at at once: its work may begin before the next beat,
-and the answer to its claim may have come too late.
+and the answer to its claim may have come too late. The watchdog is told of it then only if it was
+not to act by that instant anyway: it waits for the beat, which comes before either.
 
 While nothing is owned there is nothing to look at, and a beat is rare; the first job ends that.
 """
@@ -14,10 +15,10 @@ While nothing is owned there is nothing to look at, and a beat is rare; the firs
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from mlflow.server.jobs.clock import Clock
-from mlflow.server.jobs.owned_jobs import End, OwnedJobs
+from mlflow.server.jobs.owned_jobs import End, OwnedJob, OwnedJobs
 
 _logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class SelfFencing:
         self._is_idle = False
         # Of two threads that tell, the later one must have looked later.
         self._telling = threading.Lock()
+        self._told = math.inf
         owned.call_after_add(self._begin)
 
     def beat(self) -> float:
@@ -70,7 +72,19 @@ class SelfFencing:
 
     def fence(self) -> None:
         """Kill what is past its deadline, and let the watchdog expect what is due next."""
-        for job in self._owned.all():
+        self._stop_due(self._owned.all())
+        with self._telling:
+            self._tell(self._first_deadline() + self._grace_seconds)
+
+    def _fence_new(self, added: Sequence[OwnedJob]) -> None:
+        self._stop_due(added)
+        with self._telling:
+            instant = _first_deadline(added) + self._grace_seconds
+            if instant < self._told:
+                self._tell(instant)
+
+    def _stop_due(self, jobs: Iterable[OwnedJob]) -> None:
+        for job in jobs:
             if self._clock.monotonic() >= job.trust_until and job.end is not End.LOST:
                 _logger.error(
                     "Job %s (fence %d) is stopped here: its lease was not renewed in time",
@@ -80,16 +94,22 @@ class SelfFencing:
                 job.stop(End.LOST)
             else:
                 job.kill_if_due()
-        if self._expect_sign_by is not None:
-            with self._telling:
-                self._expect_sign_by(self._first_deadline() + self._grace_seconds)
 
-    def _begin(self) -> None:
-        self.fence()
+    def _tell(self, instant: float) -> None:
+        self._told = instant
+        if self._expect_sign_by is not None:
+            self._expect_sign_by(instant)
+
+    def _begin(self, added: Sequence[OwnedJob]) -> None:
+        self._fence_new(added)
         if self._is_idle:
             self._is_idle = False
             self._wake()
 
     def _first_deadline(self) -> float:
-        trusted = (job.trust_until for job in self._owned.all() if job.end is not End.LOST)
-        return min(trusted, default=math.inf)
+        return _first_deadline(self._owned.all())
+
+
+def _first_deadline(jobs: Iterable[OwnedJob]) -> float:
+    trusted = (job.trust_until for job in jobs if job.end is not End.LOST)
+    return min(trusted, default=math.inf)

@@ -1,10 +1,10 @@
 """Write the successes of jobs that end at the same moment together (T5). Delays none of them.
 
-The first is written at once, by the thread that brings it. What comes while that write is under way
+What comes is written as soon as a thread is free for it. What comes while that write is under way
 waits, without a thread, and goes as one write right after it. So there is at most one write at a
-time, and its size is what the database's own speed makes it: one row where it keeps up. Threads
-that only wait for their turn to run have it before each write, as they would have during it, so
-that jobs which end together are not written as one and the rest.
+time, and its size is what the database's own speed makes it: one row where it keeps up. A write
+takes its turn behind the jobs that are about to begin, so that those which are over in a moment are
+written as one, and not as one and the rest.
 
 It is all or nothing. A group of which some claim is lost, some result cannot be stored, or that the
 database does not take, has changed nothing; then each is given back to be written alone, where it
@@ -13,7 +13,6 @@ is learned what there is to say of its claim. Nobody's trouble is another's.
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -43,14 +42,10 @@ class Ended:
         return Success(self.job.claim, self.outcome.result)
 
 
-def _give_way() -> None:
-    time.sleep(0)
-
-
 class SuccessWrites:
     """Joins the successes of many threads into few transactions.
 
-    Invariant: while anything is queued, some thread is writing.
+    Invariant: while anything is queued, a write is under way or has been begun.
     """
 
     def __init__(
@@ -58,19 +53,20 @@ class SuccessWrites:
         write: Callable[[Sequence[Success]], bool],
         on_written: Callable[[Ended], None],
         on_refused: Callable[[Ended], None],
-        give_way: Callable[[], None] = _give_way,
+        begin: Callable[[Callable[[], None]], bool],
     ) -> None:
         """
         Args:
             write: Writes all of some successes, or none of them; answers whether it has.
             on_written: Told each job that is written; must not block.
             on_refused: Told each that has to be written alone; must not block.
-            give_way: Lets threads run that are ready to, and waits for nothing else.
+            begin: Has a call made on a thread that is free, behind what is about to begin; false
+                when no thread is to be had.
         """
         self._write = write
         self._on_written = on_written
         self._on_refused = on_refused
-        self._give_way = give_way
+        self._begin = begin
         self._lock = threading.Lock()
         self._is_writing = False
         self._queue: list[Ended] = []
@@ -81,20 +77,28 @@ class SuccessWrites:
         return len(outcome.result or "") <= _LONGEST_TOGETHER
 
     def put(self, ended: Ended) -> None:
-        """Write it, and what comes meanwhile; or leave it to the thread that is writing."""
+        """Have it written soon, with what comes meanwhile."""
         with self._lock:
             self._queue.append(ended)
             if self._is_writing:
                 return
             self._is_writing = True
-        while group := self._next_group():
-            self._write_group(group)
+        if not self._begin(self._write_next):
+            self._write_next()
+
+    def _write_next(self) -> None:
+        while True:
+            self._write_group(self._next_group())
+            with self._lock:
+                self._is_writing = bool(self._queue)
+                if not self._is_writing:
+                    return
+            if self._begin(self._write_next):
+                return
 
     def _next_group(self) -> list[Ended]:
-        self._give_way()
         with self._lock:
             group, self._queue = self._queue[:_MOST_TOGETHER], self._queue[_MOST_TOGETHER:]
-            self._is_writing = bool(group)
         return group
 
     def _write_group(self, group: list[Ended]) -> None:

@@ -29,12 +29,13 @@ from mlflow.store.jobs import (
     driver_text,
     due_rows,
     job_tokens,
+    joint_successes,
     lock_rows,
     statements,
     suspicion,
 )
 from mlflow.store.jobs.tables import jobs
-from mlflow.store.jobs.values import Claim, ClaimBatch, ClaimedJob, LockKeyFor
+from mlflow.store.jobs.values import Claim, ClaimBatch, ClaimedJob, LockKeyFor, Success
 
 _SHAPES = 128
 
@@ -66,12 +67,18 @@ def claim_batch(
     default_timeout_seconds: float,
     now: ColumnElement,
     token_backends: Collection[str | None] = (),
+    after: Sequence[Success] = (),
 ) -> ClaimBatch:
-    """Claim, then take locks and issue tokens for what was claimed, in one transaction."""
+    """Claim, then take locks and issue tokens for what was claimed, in one transaction.
+
+    Raises:
+        NotAllSucceeded: Some of `after` could not succeed first; nothing must be committed.
+    """
     free = {name: slots for name, slots in capacity.items() if slots > 0}
     if not free or not backends:
+        joint_successes.succeed_all(connection, after, now)
         return ClaimBatch([], [])
-    rows = _claim(connection, free, backends, replica_id, lease_ms, now)
+    rows = _claim(connection, free, backends, replica_id, lease_ms, now, after)
     return _batch(
         connection, rows, free, lock_key_for, default_timeout_seconds, now, token_backends
     )
@@ -140,19 +147,36 @@ def _claim(
     replica_id: str,
     lease_ms: int,
     now: dialects.now_ms,
+    after: Sequence[Success],
 ) -> list[Row]:
     dialect, names = connection.dialect.name, sorted(capacity)
     shape = frozenset(backends), now.offset_ms, dialect
     values = {"replica_id": replica_id, "lease_ms": lease_ms}
     if dialects.takes_lists(dialect):
         values |= {"names": names, "slots": [capacity[name] for name in names]}
+        if after:
+            return _claim_with_successes(connection, shape, values, after)
         return driver_text.execute(connection, _prepared_claim_of_listed(*shape), values).all()
+    joint_successes.succeed_all(connection, after, now)
     slots = {f"slots_{number}": capacity[name] for number, name in enumerate(names)}
     if dialects.updates_return_rows(connection):
         claiming = _prepared_claim((*names,), *shape)
         return driver_text.execute(connection, claiming, values | slots).all()
     due = driver_text.execute(connection, _prepared_due((*names,), *shape), slots)
     return _claim_locked(connection, due.scalars().all(), replica_id, lease_ms, now)
+
+
+def _claim_with_successes(
+    connection: Connection,
+    shape: tuple[frozenset[str | None], int, str],
+    values: dict[str, Any],
+    after: Sequence[Success],
+) -> list[Row]:
+    values = values | joint_successes.listed_values(after)
+    rows = driver_text.execute(connection, claim_with_successes(*shape), values).all()
+    joint_successes.refuse_some(rows[0].succeeded, after)
+    # Where nothing is due, one row says so.
+    return [row for row in rows if row.id is not None]
 
 
 def _claim_these(
@@ -205,6 +229,13 @@ def _prepared_claim_of_listed(
     now = dialects.now_ms(offset_ms)
     due = due_rows.due_of_listed(names, slots, backends, now, dialect)
     return _claim_by(due, offset_ms, dialect)
+
+
+@lru_cache(maxsize=_SHAPES)
+def claim_with_successes(backends: frozenset[str | None], offset_ms: int, dialect: str) -> Select:
+    """T5 of a list of claims and T2 for their slots, where a list can be a value."""
+    claiming = _prepared_claim_of_listed(backends, offset_ms, dialect).cte("claimed")
+    return joint_successes.listed_before(claiming, offset_ms)
 
 
 def _claim_by(candidates: Select | CompoundSelect, offset_ms: int, dialect: str) -> Update:

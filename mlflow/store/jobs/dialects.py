@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -298,6 +299,10 @@ def prepare(engine: Engine) -> None:
     """
     if _switches_silently(engine) and not isinstance(engine.dialect.do_ping, _SilentPing):
         engine.dialect.do_ping = _SilentPing(engine)
+    if isinstance(engine.pool, QueuePool):
+        # The connection that was used last: what its server process has at hand serves again, while
+        # taken in turn each would begin cold. A pool that is made anew is like the one before it.
+        engine.pool._pool.use_lifo = True
     if engine.dialect.name != "sqlite":
         return
     with engine.connect() as connection:

@@ -9,12 +9,10 @@ from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import (
     checkpoints,
     claims,
-    dialects,
-    driver_text,
     due_rows,
     job_row,
+    joint_successes,
     lock_rows,
-    prepared,
     statements,
     texts,
 )
@@ -53,7 +51,6 @@ class OwnerVerbs(SqlStore):
         self._refuse_unstorable(after)
 
         def claim_batch(connection: Connection) -> ClaimBatch:
-            self._succeed_all(connection, after)
             return claims.claim_batch(
                 connection,
                 replica_id,
@@ -64,6 +61,7 @@ class OwnerVerbs(SqlStore):
                 default_timeout_seconds,
                 self._now,
                 token_backends,
+                after,
             )
 
         return self._transactions.write(claim_batch)
@@ -149,7 +147,9 @@ class OwnerVerbs(SqlStore):
             return True
         self._refuse_unstorable(successes)
         try:
-            self._transactions.write(lambda connection: self._succeed_all(connection, successes))
+            self._transactions.write(
+                lambda connection: joint_successes.succeed_all(connection, successes, self._now)
+            )
         except NotAllSucceeded:
             return False
         return True
@@ -157,23 +157,6 @@ class OwnerVerbs(SqlStore):
     def _refuse_unstorable(self, successes: Sequence[Success]) -> None:
         for each in successes:
             texts.storable_result(each.result, self._text_limit)
-
-    def _succeed_all(self, connection: Connection, successes: Sequence[Success]) -> None:
-        if not successes:
-            return
-        if self._succeed_together(connection, successes) != len(successes):
-            raise NotAllSucceeded
-
-    def _succeed_together(self, connection: Connection, successes: Sequence[Success]) -> int:
-        if dialects.takes_lists(connection.dialect.name):
-            statement = prepared.succeed_listed(self.clock_offset_ms)
-            values = prepared.listed_successes(successes)
-            return driver_text.execute(connection, statement, values).scalar_one()
-        count, values = len(successes), prepared.success_values(successes)
-        statement = prepared.succeed_all(count, self.clock_offset_ms)
-        succeeded = driver_text.execute(connection, statement, values).rowcount
-        driver_text.execute(connection, prepared.release_all(count), values)
-        return succeeded
 
     def fail(self, owner: Owner, error: str) -> JobUpdateStatus:
         error = texts.repaired(error)

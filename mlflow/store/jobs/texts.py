@@ -1,6 +1,5 @@
 """Which texts a row takes on every database: refuse by field name, or repair what must be kept."""
 
-import contextlib
 import json
 import re
 from typing import Any
@@ -13,6 +12,16 @@ MAX_ERROR_BYTES = 256 * 1024
 MAX_MESSAGE_BYTES = 32 * 1024
 MAX_TREE_BYTES = 1024 * 1024
 
+
+class _NotJson(Exception):
+    """A constant that Python reads and JSON does not have."""
+
+
+def _refuse(constant: str) -> None:
+    raise _NotJson(constant)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 
@@ -72,8 +81,12 @@ def storable_json(
         return None
     if (size := limit.size_of(value)) > limit.most_bytes:
         raise too_large(field, size, limit.most_bytes, limit.setting)
-    with contextlib.suppress(ValueError, RecursionError):
-        json.loads(value, parse_constant=lambda name: _refuse_constant(field, name))
+    try:
+        _DECODER.decode(value)
+    except _NotJson as error:
+        raise InvalidJobField(field, f"contains {error}, which JSON does not have") from None
+    except (ValueError, RecursionError):
+        pass
     return value
 
 
@@ -136,7 +149,3 @@ def _each_text(field: str, tree: Any) -> None:
             storable(field, item)
         elif isinstance(item, list):
             pending += item
-
-
-def _refuse_constant(field: str, name: str) -> None:
-    raise InvalidJobField(field, f"contains {name}, which JSON does not have")

@@ -110,7 +110,19 @@ def test_a_claim_whose_answer_came_too_late_is_lost_and_costs_the_runner_nothing
     late = OwnedJob(CLAIM, "sample", executor, clock.monotonic() - 20)
     owned.add(late)
     assert late.end is End.LOST
-    assert told == [math.inf]
+    assert told == []
+
+
+def test_the_watchdog_is_told_at_once_only_of_what_it_would_come_too_late_for(
+    watched, owned, executor, clock, told
+):
+    begun_at = clock.monotonic()
+    for fence, seconds in ((1, 50), (2, 40), (3, 45)):
+        owned.add(OwnedJob(Claim("job", fence), "sample", executor, begun_at + seconds))
+    owned.remove(Claim("job", 2))
+    assert told == [begun_at + 55, begun_at + 45]
+    watched.beat()
+    assert told[-1] == begun_at + 50
 
 
 def test_the_watchdog_expects_the_first_of_all_deadlines(watched, owned, executor, clock, told):

@@ -39,10 +39,12 @@ class GatedStore:
 
 
 class Writers:
-    """Threads that bring one success each."""
+    """Threads that bring one success each, and those that write."""
 
     def __init__(self, store) -> None:
-        self.writes = SuccessWrites(store.succeed_all, self._told("written"), self._told("refused"))
+        self.writes = SuccessWrites(
+            store.succeed_all, self._told("written"), self._told("refused"), self._begin
+        )
         self.written: list[str] = []
         self.refused: list[str] = []
         self._threads: list[threading.Thread] = []
@@ -51,19 +53,44 @@ class Writers:
         return lambda ended: getattr(self, answer).append(ended.job.claim.job_id)
 
     def start(self, job_id: str) -> None:
-        thread = threading.Thread(
-            target=self.put, args=(job_id,), name=f"writer-{job_id}", daemon=True
-        )
-        thread.start()
-        self._threads.append(thread)
+        self._run(lambda: self.put(job_id))
 
     def put(self, job_id: str) -> None:
         self.writes.put(ended(job_id))
 
     def join(self) -> None:
+        # Each thread begins others only before it ends.
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
+
+    def _begin(self, write) -> bool:
+        self._run(write)
+        return True
+
+    def _run(self, call) -> None:
+        thread = threading.Thread(target=call, name="writer", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+
+class Turns:
+    """Makes the calls that are begun one after the other, when told to."""
+
+    def __init__(self) -> None:
+        self._calls = []
+
+    def begin(self, call) -> bool:
+        self._calls.append(call)
+        return True
+
+    def take(self) -> None:
+        while self._calls:
+            self._calls.pop(0)()
+
+
+def no_thread(call) -> bool:
+    return False
 
 
 def ended(job_id: str) -> Ended:
@@ -106,23 +133,46 @@ def test_a_success_that_comes_during_a_write_keeps_no_thread_and_is_in_the_next_
     assert writers.written == [*"1234"]
 
 
-def test_what_threads_bring_that_only_wait_to_run_is_written_with_the_first(store):
-    ready = [["2", "3"], [], ["5"], []]
+def test_what_was_about_to_begin_and_is_over_at_once_is_written_with_the_first(store):
+    turns = Turns()
+    writes = SuccessWrites(store.succeed_all, lambda ended: None, lambda ended: None, turns.begin)
+    for job_id in "123":
+        turns.begin(lambda job_id=job_id: writes.put(ended(job_id)))
+    store.end()
+    turns.take()
+    assert store.groups == [["1", "2", "3"]]
 
-    def run_others() -> None:
-        for job_id in ready.pop(0):
-            writes.put(ended(job_id))
 
-    writes = SuccessWrites(
-        store.succeed_all, lambda ended: None, lambda ended: None, give_way=run_others
-    )
-    for _ in range(3):
-        store.end()
+def test_a_write_takes_its_turn_behind_the_jobs_that_the_one_before_it_has_begun():
+    turns, groups, next_jobs = Turns(), [], ["3", "4"]
 
+    def write(successes) -> bool:
+        groups.append([each.claim.job_id for each in successes])
+        if next_jobs:
+            # One is over before this write is, and one is about to begin.
+            writes.put(ended(next_jobs.pop(0)))
+            turns.begin(lambda: writes.put(ended(next_jobs.pop(0))))
+        return True
+
+    writes = SuccessWrites(write, lambda ended: None, lambda ended: None, turns.begin)
+    for job_id in "12":
+        writes.put(ended(job_id))
+    turns.take()
+    assert groups == [["1", "2"], ["3", "4"]]
+
+
+def test_where_no_thread_is_to_be_had_who_brings_a_success_writes_what_comes_meanwhile():
+    groups, next_jobs = [], ["2", "3"]
+
+    def write(successes) -> bool:
+        groups.append([each.claim.job_id for each in successes])
+        if next_jobs:
+            writes.put(ended(next_jobs.pop(0)))
+        return True
+
+    writes = SuccessWrites(write, lambda ended: None, lambda ended: None, no_thread)
     writes.put(ended("1"))
-    writes.put(ended("4"))
-
-    assert store.groups == [["1", "2", "3"], ["4", "5"]]
+    assert groups == [["1"], ["2"], ["3"]]
 
 
 def test_no_group_is_larger_than_a_database_takes_well(store, writers):
@@ -169,7 +219,7 @@ def test_a_listener_that_fails_holds_up_none(store):
         told.append(ended.job.claim.job_id)
         raise ZeroDivisionError
 
-    writes = SuccessWrites(store.succeed_all, fail, fail)
+    writes = SuccessWrites(store.succeed_all, fail, fail, no_thread)
     for job_id, answer in (("1", True), ("2", False), ("3", True)):
         store.end(answer)
         writes.put(ended(job_id))

@@ -48,7 +48,12 @@ def test_claims_and_successes_are_planned_once(keeping):
         owned = claim_one(keeping)
         assert keeping.succeed_all([Success(owned.claim, "1")])
 
-    assert len(prepared(keeping)) == 2
+    for _ in range(10):
+        create(keeping)
+        (owned,) = claim(keeping, capacity={"job": 1}, after=[]).claimed
+        claim(keeping, capacity={"job": 1}, after=[Success(owned.claim, "1")])
+
+    assert len(prepared(keeping)) == 3
     assert {anew for _, anew in prepared(keeping).values()} == {0}
 
 
@@ -71,18 +76,20 @@ def test_a_plan_that_was_made_for_few_rows_reads_as_few_of_many(keeping, known):
         claim_one(keeping)
         gather_statistics(keeping)
     assert keeping.succeed_all([Success(claim_one(keeping).claim, "1")])
+    claim(keeping, after=[Success(claim_one(keeping).claim, "1")])
     add_jobs(keeping, "job", BURST)
 
     claiming = sent_by(keeping, lambda: claim(keeping, capacity={"job": 3, "other": 1}))
     some = claim(keeping, capacity={"job": 3}).claimed
     successes = [Success(each.claim, "1") for each in some]
-    succeeding = sent_by(keeping, lambda: keeping.succeed_all(successes))
+    succeeding = sent_by(keeping, lambda: keeping.succeed_all(successes[1:]))
+    both = sent_by(keeping, lambda: claim(keeping, capacity={"job": 3}, after=successes[:1]))
 
     with keeping.engine.connect() as connection:
-        for statement in (*claiming, *succeeding):
+        for statement in (*claiming, *succeeding, *both):
             plan = explain_postgresql(connection, *statement)
             assert plan.read <= MOST_READ["postgresql"], plan
-    assert len(prepared(keeping)) == 2
+    assert len(prepared(keeping)) == 3
 
 
 @pytest.mark.parametrize("shared", ["taken away", "there already"])

@@ -5,6 +5,7 @@ count what they read. A limit on rows read says what a plan's words do not: that
 from the right end, and not to the other one.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from sqlalchemy import BigInteger, String, case, cast, func, literal, literal_co
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import tables
+from mlflow.store.jobs.errors import NotAllSucceeded
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import Claim, Success, Term, TokenHolder
 from tests.store.jobs.store_factories import claim, claim_suspect, lead
@@ -58,6 +60,7 @@ VERBS = {
     "T5 together": lambda store, term: store.succeed_all(
         [Success(each, "1") for each in running()[4:14]]
     ),
+    "T5 together, and T2": lambda store, term: end_and_claim(store),
     "T7": lambda store, term: store.retry(running()[1], "again", 1),
     "T8": lambda store, term: store.cancel_job("row-1100100"),
     "lead": lambda store, term: store.lead(term, HOUR),
@@ -130,6 +133,7 @@ MERGES = {
     "T2 idle claim",
     "T2 of a suspect",
     "T2 of a suspect of which there is none",
+    "T5 together, and T2",
     "look for anything due of which there is nothing",
     "search by type",
     "search by a type of which there is none",
@@ -138,11 +142,20 @@ MERGES = {
     "search by workspace and type",
     "search by creator and type",
 }
+# They name rows by their ids.
+BY_IDS = ("T2 claim", "T4 renewal", "T5", "T5 together", "T5 together, and T2", "T7", "T10")
 # A page of each of the seven states.
 ALL_STATES = {"search by type", "search by workspace and type", "search by creator and type"}
 # Bounded by how many rows are in this state, or are suspects, which is few: recovery sees to them.
 # Where statistics know of none, PostgreSQL may read those of one type and sort them.
 SORTS_ONE_STATE = {"recovery candidates", "T12", "look for suspects"}
+
+
+def end_and_claim(store: SqlAlchemyJobStore) -> None:
+    ended = [Success(each, "1") for each in running()[14:]]
+    # They end once only.
+    with contextlib.suppress(NotAllSucceeded):
+        claim(store, capacity={"job-1": 3, "job-2": 2}, after=ended)
 
 
 def remote() -> TokenHolder:
@@ -189,7 +202,7 @@ def test_rows_are_found_by_their_ids_where_statistics_know_none_of_their_state(c
         pytest.skip("only PostgreSQL goes by how many rows had this state when it last looked")
     recorded = [
         statement
-        for name in ("T2 claim", "T4 renewal", "T5", "T5 together", "T7", "T10")
+        for name in BY_IDS
         for statement in record(crowded, lambda name=name: VERBS[name](crowded, term))
     ]
 

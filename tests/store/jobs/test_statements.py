@@ -7,9 +7,9 @@ from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
 from mlflow.store.jobs import (
     claims,
     due_rows,
+    joint_successes,
     lease_rows,
     lock_rows,
-    prepared,
     statements,
     transitions,
 )
@@ -123,7 +123,7 @@ def test_a_claim_of_many_types_has_as_few_ranges_as_one_of_few_where_types_are_j
 
 def test_statements_that_are_prepared_are_not_compiled_anew_each_time():
     shape = (("job", "other"), frozenset({None, "local"}), 0, "postgresql")
-    for statement in (claims._prepared_claim(*shape), prepared.succeed_all(3, 0)):
+    for statement in (claims._prepared_claim(*shape), joint_successes.each(3, 0)):
         assert statement._generate_cache_key() is not None
 
 

@@ -193,3 +193,17 @@ def test_other_users_of_the_same_engine_keep_their_transactions(tmp_path):
         other.rollback()
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         other.close()
+
+
+def test_the_connection_that_was_used_last_serves_again(store):
+    def of_driver(connection):
+        return connection.connection.driver_connection
+
+    for _ in ("as it was opened", "with a new pool"):
+        with store.engine.connect() as first:
+            with store.engine.connect() as second:
+                of_first = of_driver(first)
+                assert of_driver(second) is not of_first
+        with store.engine.connect() as again:
+            assert of_driver(again) is of_first
+        store.engine.dispose()

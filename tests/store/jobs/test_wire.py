@@ -7,6 +7,7 @@ import sqlalchemy
 
 from mlflow.store.jobs import dialects
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
+from mlflow.store.jobs.values import Success
 from tests.proxies import Proxy
 from tests.store.jobs.store_factories import claim, create, empty, lead, not_exclusive
 
@@ -79,6 +80,16 @@ def test_a_claim_is_one_transaction_and_nothing_else(proxy, wired):
     sent = messages(
         proxy, lambda: wired.claim_batch("a", ["local"], {"job": 1}, 30.0, not_exclusive)
     )
+
+    assert len(sent) == 3
+
+
+def test_a_claim_that_ends_jobs_first_is_as_many_messages(proxy, wired):
+    for _ in range(4):
+        create(wired)
+    ended = iter([Success(job.claim, "1") for job in claim(wired, capacity={"job": 2}).claimed])
+
+    sent = messages(proxy, lambda: claim(wired, capacity={"job": 1}, after=[next(ended)]))
 
     assert len(sent) == 3
 

@@ -145,9 +145,102 @@ RETURNING jobs.id, jobs.fence), released AS (DELETE
 FROM job_locks USING succeeded
 WHERE job_locks.job_id = succeeded.id
 AND (job_locks.fence = succeeded.fence
-OR job_locks.fence IS NULL))
-SELECT count(*) AS count_1
-FROM succeeded;
+OR job_locks.fence IS NULL)), counted AS (SELECT count(*) AS succeeded
+FROM succeeded)
+SELECT counted.succeeded
+FROM counted;
+
+-- T5 of jobs that end together, with T2 for their slots
+WITH succeeded AS (UPDATE jobs
+SET status=:param_1::INTEGER, result=successes.result, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), lease_expires_at=NULL,
+    status_message=NULL, progress=NULL, progress_updated_at=NULL, token_hash=NULL,
+    scoped_permissions=NULL, next_attempt_at=NULL, finished_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER), sealed_environment=NULL,
+    crashed_at=NULL
+FROM unnest(CAST(:ids::VARCHAR[] AS VARCHAR[]), CAST(:fences::BIGINT[] AS BIGINT[]),
+    CAST(:results::TEXT[] AS TEXT[])) AS successes(id, fence, result)
+WHERE jobs.status + 0 IN (1, 6)
+AND jobs.id = successes.id
+AND jobs.fence = successes.fence
+AND jobs.id = ANY (:ids::VARCHAR[])
+RETURNING jobs.id, jobs.fence), released AS (DELETE
+FROM job_locks USING succeeded
+WHERE job_locks.job_id = succeeded.id
+AND (job_locks.fence = succeeded.fence
+OR job_locks.fence IS NULL)), counted AS (SELECT count(*) AS succeeded
+FROM succeeded), due_rows AS (SELECT of_type.id AS id
+FROM unnest(CAST(:names::VARCHAR[] AS VARCHAR[]), CAST(:slots::INTEGER[] AS INTEGER[])) AS
+    free(job_name, slots)
+JOIN LATERAL (SELECT anon_1.id AS id
+FROM (SELECT anon_2.id AS id, anon_2.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = free.job_name
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT free.slots
+FOR UPDATE SKIP LOCKED) AS anon_2
+UNION ALL
+SELECT anon_3.id AS id, anon_3.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend IS NULL
+AND jobs.job_name = free.job_name
+AND jobs.next_attempt_at > 0
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_3::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT free.slots
+FOR UPDATE SKIP LOCKED) AS anon_3
+UNION ALL
+SELECT anon_4.id AS id, anon_4.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+AND jobs.job_name = free.job_name
+AND jobs.next_attempt_at IS NULL
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT free.slots
+FOR UPDATE SKIP LOCKED) AS anon_4
+UNION ALL
+SELECT anon_5.id AS id, anon_5.due_at AS due_at
+FROM (SELECT jobs.id AS id, jobs.next_attempt_at AS due_at
+FROM jobs
+WHERE abs(jobs.status) = 0
+AND jobs.executor_backend = :executor_backend_1::VARCHAR
+AND jobs.job_name = free.job_name
+AND jobs.next_attempt_at > 0
+AND jobs.next_attempt_at <= (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_3::INTEGER)
+ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
+LIMIT free.slots
+FOR UPDATE SKIP LOCKED) AS anon_5) AS anon_1
+ORDER BY anon_1.due_at, anon_1.id
+LIMIT free.slots) AS of_type ON true), claimed AS (UPDATE jobs
+SET status=:param_2::INTEGER, last_update_time=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER),
+    lease_expires_at=((CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER) + :lease_ms::BIGINT),
+    token_hash=NULL, fence=(jobs.fence + :fence_1::BIGINT), claimed_by=:replica_id::VARCHAR,
+    started_at=(CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_2::INTEGER), issued_token_hash=NULL
+WHERE jobs.status + 0 = 0
+AND jobs.id = ANY (array((SELECT due_rows.id
+FROM due_rows)))
+RETURNING jobs.id, jobs.fence, jobs.job_name, jobs.params, jobs.timeout, jobs.workspace,
+    jobs.executor_backend, jobs.creator, jobs.retry_count, jobs.recovery_count,
+    jobs.sealed_environment, jobs.lock_key, jobs.creation_time, jobs.next_attempt_at)
+SELECT counted.succeeded, claimed.id, claimed.fence, claimed.job_name, claimed.params,
+    claimed.timeout, claimed.workspace, claimed.executor_backend, claimed.creator,
+    claimed.retry_count, claimed.recovery_count, claimed.sealed_environment, claimed.lock_key,
+    claimed.creation_time, claimed.next_attempt_at
+FROM counted LEFT OUTER
+JOIN claimed ON true;
 
 -- lead, in one statement
 UPDATE scheduler_leases

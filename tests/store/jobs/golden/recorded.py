@@ -19,10 +19,17 @@ from sqlalchemy import ClauseElement, Select, UpdateBase
 from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
 
 from mlflow.entities._job_status import JobStatus
-from mlflow.store.jobs import claims, dialects, due_rows, lease_rows, statements, tables
+from mlflow.store.jobs import (
+    claims,
+    dialects,
+    due_rows,
+    joint_successes,
+    lease_rows,
+    statements,
+    tables,
+)
 from mlflow.store.jobs.dialects import now_ms
 from mlflow.store.jobs.job_tokens import hash_of
-from mlflow.store.jobs.prepared import release_all, succeed_all, succeed_listed
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import (
     CheckpointMove,
@@ -306,10 +313,17 @@ def _claim(name: str, dialect) -> Iterator[tuple[str, ClauseElement]]:
 
 def _together(name: str) -> Iterator[tuple[str, ClauseElement]]:
     if dialects.takes_lists(name):
-        yield "T5 of jobs that end together, and the release of their locks", succeed_listed(0)
+        yield (
+            "T5 of jobs that end together, and the release of their locks",
+            joint_successes.listed(0),
+        )
+        yield (
+            "T5 of jobs that end together, with T2 for their slots",
+            claims.claim_with_successes(frozenset({None, "local"}), 0, name),
+        )
     else:
-        yield "T5 of jobs that end together", succeed_all(2, 0)
-        yield "T5 of jobs that end together: their locks", release_all(2)
+        yield "T5 of jobs that end together", joint_successes.each(2, 0)
+        yield "T5 of jobs that end together: their locks", joint_successes.release_each(2)
 
 
 def _lead(name: str) -> Iterator[tuple[str, ClauseElement]]:
