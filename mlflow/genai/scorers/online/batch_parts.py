@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from mlflow.entities import (
     Assessment,
-    AssessmentError,
     AssessmentSource,
     AssessmentSourceType,
     Feedback,
     Trace,
 )
+from mlflow.entities.assessment_error import AssessmentError
 from mlflow.environment_variables import (
     MLFLOW_GENAI_EVAL_PREDICT_RATE_LIMIT,
     MLFLOW_GENAI_EVAL_SCORER_RATE_LIMIT,
