@@ -1,20 +1,24 @@
 """Take back what an earlier attempt at an evaluation left, so that the next one doubles nothing.
 
-A run of the evaluation endpoint is made for one job. What names that run before the evaluation
-begins was therefore left by an attempt that was cut short. Its input and its metrics may stay: the
-same dataset is one input, and metrics are logged last, of which the newest counts.
+A run of the evaluation endpoint is made for one job, which its tag names. What names that run
+before that job's evaluation begins was therefore left by an attempt that was cut short. Its input
+and its metrics may stay: the same dataset is one input, and metrics are logged last, of which the
+newest counts. Any other run is somebody's own, and loses nothing.
 """
 
 import mlflow
 from mlflow.client import MlflowClient
-from mlflow.entities import Assessment, AssessmentSourceType, Trace
+from mlflow.entities import Assessment, AssessmentSourceType, Run, Trace
+from mlflow.environment_variables import _MLFLOW_SERVER_JOB_ID
 from mlflow.tracing.constant import AssessmentMetadataKey, TraceMetadataKey
+from mlflow.utils.mlflow_tags import MLFLOW_GENAI_EVALUATE_JOB_ID
 
 
 def remove_earlier_attempt(client: MlflowClient, traces: list[Trace], run_id: str) -> None:
     """Delete answers logged for the run, and traces that its scorers made.
 
-    What a person has said stays, and so does the answer that it overrides.
+    What a person has said stays, and so does the answer that it overrides; in a run that was not
+    made for this job, everything does.
 
     Args:
         client: Of the tracking store of the run.
@@ -22,6 +26,10 @@ def remove_earlier_attempt(client: MlflowClient, traces: list[Trace], run_id: st
             look at what stands there.
         run_id: The run that the evaluation is logged into.
     """
+    run = client.get_run(run_id)
+    job_id = run.data.tags.get(MLFLOW_GENAI_EVALUATE_JOB_ID)
+    if job_id is None or job_id != _MLFLOW_SERVER_JOB_ID.get():
+        return
     for trace in traces:
         kept = []
         for assessment in trace.info.assessments:
@@ -32,7 +40,7 @@ def remove_earlier_attempt(client: MlflowClient, traces: list[Trace], run_id: st
             else:
                 kept.append(assessment)
         trace.info.assessments[:] = kept
-    _remove_traces_of_scorers(client, {trace.info.trace_id for trace in traces}, run_id)
+    _remove_traces_of_scorers(client, {trace.info.trace_id for trace in traces}, run)
 
 
 def _is_answer_of(run_id: str, assessment: Assessment) -> bool:
@@ -44,12 +52,12 @@ def _is_answer_of(run_id: str, assessment: Assessment) -> bool:
     )
 
 
-def _remove_traces_of_scorers(client: MlflowClient, evaluated: set[str], run_id: str) -> None:
+def _remove_traces_of_scorers(client: MlflowClient, evaluated: set[str], run: Run) -> None:
     """An evaluation that ends deletes them itself, but only those of its own time."""
-    experiment_id = client.get_run(run_id).info.experiment_id
+    experiment_id = run.info.experiment_id
     made_in_run = mlflow.search_traces(
         locations=[experiment_id],
-        filter_string=f"metadata.`{TraceMetadataKey.SOURCE_RUN}` = '{run_id}'",
+        filter_string=f"metadata.`{TraceMetadataKey.SOURCE_RUN}` = '{run.info.run_id}'",
         include_spans=False,
         return_type="list",
     )

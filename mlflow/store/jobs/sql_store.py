@@ -54,13 +54,12 @@ class SqlStore:
         self.db_type = extract_db_type_from_uri(db_uri)
         self.engine = self._engine_of(db_uri)
         self.clock_offset_ms = 0
-        if schema.is_current(self.engine):
-            pass
-        elif _all_tables_exist(self.engine):
-            schema.verify(self.engine)
-        else:
-            _safe_initialize_tables(self.engine)
-            schema.upgrade(self.engine)
+        if not schema.is_current(self.engine):
+            if _all_tables_exist(self.engine):
+                schema.verify(self.engine)
+            else:
+                _safe_initialize_tables(self.engine)
+                schema.upgrade(self.engine)
         dialects.prepare(self.engine)
         # Last, since tables are made and changed without limits.
         dialects.limit_held_locks(self.engine)

@@ -9,9 +9,11 @@ import pytest
 import mlflow
 from mlflow.client import MlflowClient
 from mlflow.entities import AssessmentSource, AssessmentSourceType, Feedback
+from mlflow.environment_variables import _MLFLOW_SERVER_JOB_ID
 from mlflow.genai import scorer
 from mlflow.genai.evaluation.job import invoke_genai_evaluate_job
-from mlflow.tracing.constant import AssessmentMetadataKey
+from mlflow.tracing.constant import AssessmentMetadataKey, TraceMetadataKey
+from mlflow.utils.mlflow_tags import MLFLOW_GENAI_EVALUATE_JOB_ID
 
 QUESTIONS = 5
 
@@ -53,9 +55,11 @@ def trace_ids(experiment_id):
 
 
 @pytest.fixture
-def run_id(experiment_id):
-    """As the endpoint makes it, before it submits the job."""
-    return MlflowClient().create_run(experiment_id).info.run_id
+def run_id(experiment_id, monkeypatch):
+    """As the endpoint makes it for the job that this process runs."""
+    monkeypatch.setenv(_MLFLOW_SERVER_JOB_ID.name, "this-job")
+    tags = {MLFLOW_GENAI_EVALUATE_JOB_ID: "this-job"}
+    return MlflowClient().create_run(experiment_id, tags=tags).info.run_id
 
 
 @pytest.fixture
@@ -173,6 +177,28 @@ def test_traces_that_a_scorer_made_in_the_first_attempt_are_gone(
 
     found, _ = store.search_traces([experiment_id])
     assert sorted(each.trace_id for each in found) == sorted(trace_ids)
+
+
+@pytest.mark.parametrize("made_for", ["another-job", None])
+def test_a_run_that_was_not_made_for_this_job_loses_nothing(
+    attempt, answers, experiment_id, run_id, store, made_for
+):
+    if made_for:
+        MlflowClient().set_tag(run_id, MLFLOW_GENAI_EVALUATE_JOB_ID, made_for)
+    else:
+        MlflowClient().delete_tag(run_id, MLFLOW_GENAI_EVALUATE_JOB_ID)
+    own = mlflow.start_span_no_context(
+        "of the user",
+        experiment_id=experiment_id,
+        metadata={TraceMetadataKey.SOURCE_RUN: run_id},
+    )
+    own.end()
+    attempt()
+
+    attempt()
+
+    assert len(answers()) == 2 * QUESTIONS
+    assert store.batch_get_traces([own.trace_id])
 
 
 def feedback(source_type, **values):
