@@ -41,9 +41,9 @@ def delete_expired(
     A terminal row's `last_update_time` is when it became terminal, on rows of stock MLflow too.
     """
     ids = []
-    for aged in _aged(ttl_ms, now):
+    for oldest in _oldest(ttl_ms, now):
         if len(ids) < limit:
-            ids += connection.scalars(select(jobs.c.id).where(aged).limit(limit - len(ids)))
+            ids += connection.scalars(oldest.limit(limit - len(ids)))
     deleted = 0
     for chunk in _chunks(ids):
         deleted += connection.execute(statements.remove(chunk, now)).rowcount
@@ -52,16 +52,24 @@ def delete_expired(
 
 def any_expired(ttl_ms: int | None, now: ColumnElement) -> Select:
     """One row if `delete_expired` would find any."""
-    ranges = [exists(select(jobs.c.id).where(aged)) for aged in _aged(ttl_ms, now)]
+    ranges = [exists(each.limit(1)) for each in _oldest(ttl_ms, now)]
     return select(literal_column("1")).where(or_(*ranges))
 
 
-def _aged(ttl_ms: int | None, now: ColumnElement) -> list[ColumnElement[bool]]:
-    """The index ranges in which rows are too old."""
-    ranges = [expired(jobs.c.last_update_time < now - _DAY_MS, CANCELED, discovered=True)]
+def _oldest(ttl_ms: int | None, now: ColumnElement) -> list[Select]:
+    """The index ranges in which rows are too old.
+
+    In the order of the index: rows that have ended may lie far behind others in the table.
+    """
+    discovered = expired(jobs.c.last_update_time < now - _DAY_MS, CANCELED, discovered=True)
+    ranges = [select(jobs.c.id).where(discovered)]
     if ttl_ms is not None:
-        ended = jobs.c.last_update_time < now - ttl_ms
-        ranges += [expired(ended, status) for status in sorted(TERMINAL)]
+        # SQLite takes a partial index only where its condition is named.
+        ended = and_(statements.in_states(TERMINAL), jobs.c.last_update_time < now - ttl_ms)
+        ranges += [
+            select(jobs.c.id).where(expired(ended, status)).order_by(jobs.c.last_update_time)
+            for status in sorted(TERMINAL)
+        ]
     return ranges
 
 

@@ -983,32 +983,40 @@ AND scheduler_leases.acquired_at + CAST(scheduler_leases.ttl_seconds AS BIGINT) 
 
 -- whether there is work for retention
 SELECT 1
-WHERE (EXISTS (SELECT jobs.id
+WHERE (EXISTS (SELECT TOP 1 jobs.id
 FROM jobs
 WHERE jobs.status = 5
 AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
-    - :param_1
+    - :param_2
 AND jobs.discovered_by IS NOT NULL))
-OR (EXISTS (SELECT jobs.id
+OR (EXISTS (SELECT TOP 1 jobs.id
 FROM jobs
 WHERE jobs.status = 5
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
-    - :param_2))
-OR (EXISTS (SELECT jobs.id
+    - :param_4
+ORDER BY jobs.last_update_time))
+OR (EXISTS (SELECT TOP 1 jobs.id
 FROM jobs
 WHERE jobs.status = 3
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
-    - :param_2))
-OR (EXISTS (SELECT jobs.id
+    - :param_4
+ORDER BY jobs.last_update_time))
+OR (EXISTS (SELECT TOP 1 jobs.id
 FROM jobs
 WHERE jobs.status = 2
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
-    - :param_2))
-OR (EXISTS (SELECT jobs.id
+    - :param_4
+ORDER BY jobs.last_update_time))
+OR (EXISTS (SELECT TOP 1 jobs.id
 FROM jobs
 WHERE jobs.status = 4
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
-    - :param_2));
+    - :param_4
+ORDER BY jobs.last_update_time));
 
 -- retention
 SELECT TOP 10 jobs.id
@@ -1022,29 +1030,37 @@ AND jobs.discovered_by IS NOT NULL;
 SELECT TOP 10 jobs.id
 FROM jobs
 WHERE jobs.status = 5
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
-    - :param_2;
+    - :param_2
+ORDER BY jobs.last_update_time;
 
 -- retention
 SELECT TOP 10 jobs.id
 FROM jobs
 WHERE jobs.status = 3
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
-    - :param_2;
+    - :param_2
+ORDER BY jobs.last_update_time;
 
 -- retention
 SELECT TOP 9 jobs.id
 FROM jobs
 WHERE jobs.status = 2
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
-    - :param_2;
+    - :param_2
+ORDER BY jobs.last_update_time;
 
 -- retention
 SELECT TOP 9 jobs.id
 FROM jobs
 WHERE jobs.status = 4
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1)
-    - :param_2;
+    - :param_2
+ORDER BY jobs.last_update_time;
 
 -- retention
 DELETE

@@ -1029,27 +1029,40 @@ FROM jobs
 WHERE jobs.status = 5
 AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1) - :param_1
-AND jobs.discovered_by IS NOT NULL))
+AND jobs.discovered_by IS NOT NULL
+LIMIT :param_2))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 5
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
-    :now_ms_1) - :param_2))
+    :now_ms_1) - :param_3
+ORDER BY jobs.last_update_time
+LIMIT :param_4))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 3
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
-    :now_ms_1) - :param_2))
+    :now_ms_1) - :param_3
+ORDER BY jobs.last_update_time
+LIMIT :param_5))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 2
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
-    :now_ms_1) - :param_2))
+    :now_ms_1) - :param_3
+ORDER BY jobs.last_update_time
+LIMIT :param_6))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 4
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
-    :now_ms_1) - :param_2));
+    :now_ms_1) - :param_3
+ORDER BY jobs.last_update_time
+LIMIT :param_7));
 
 -- retention
 SELECT jobs.id
@@ -1064,32 +1077,40 @@ LIMIT :param_2;
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 5
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1) - :param_1
+ORDER BY jobs.last_update_time
 LIMIT :param_2;
 
 -- retention
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 3
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1) - :param_1
+ORDER BY jobs.last_update_time
 LIMIT :param_2;
 
 -- retention
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 2
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1) - :param_1
+ORDER BY jobs.last_update_time
 LIMIT :param_2;
 
 -- retention
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 4
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 +
     :now_ms_1) - :param_1
+ORDER BY jobs.last_update_time
 LIMIT :param_2;
 
 -- retention

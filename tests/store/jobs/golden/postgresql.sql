@@ -1156,27 +1156,40 @@ FROM jobs
 WHERE jobs.status = 5
 AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
-AND jobs.discovered_by IS NOT NULL))
+AND jobs.discovered_by IS NOT NULL
+LIMIT :param_2::INTEGER))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 5
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_2::BIGINT))
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_3::BIGINT
+ORDER BY jobs.last_update_time
+LIMIT :param_4::INTEGER))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 3
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_2::BIGINT))
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_3::BIGINT
+ORDER BY jobs.last_update_time
+LIMIT :param_5::INTEGER))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 2
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_2::BIGINT))
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_3::BIGINT
+ORDER BY jobs.last_update_time
+LIMIT :param_6::INTEGER))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 4
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_2::BIGINT));
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_3::BIGINT
+ORDER BY jobs.last_update_time
+LIMIT :param_7::INTEGER));
 
 -- retention
 SELECT jobs.id
@@ -1191,32 +1204,40 @@ LIMIT :param_2::INTEGER;
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 5
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
+ORDER BY jobs.last_update_time
 LIMIT :param_2::INTEGER;
 
 -- retention
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 3
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
+ORDER BY jobs.last_update_time
 LIMIT :param_2::INTEGER;
 
 -- retention
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 2
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
+ORDER BY jobs.last_update_time
 LIMIT :param_2::INTEGER;
 
 -- retention
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 4
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT
+ORDER BY jobs.last_update_time
 LIMIT :param_2::INTEGER;
 
 -- retention

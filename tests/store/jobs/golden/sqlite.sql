@@ -1007,27 +1007,40 @@ FROM jobs
 WHERE jobs.status = 5
 AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1) - :param_1
-AND jobs.discovered_by IS NOT NULL))
+AND jobs.discovered_by IS NOT NULL
+LIMIT :param_2 OFFSET :param_3))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 5
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
-    :now_ms_1) - :param_2))
+    :now_ms_1) - :param_4
+ORDER BY jobs.last_update_time
+LIMIT :param_5 OFFSET :param_6))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 3
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
-    :now_ms_1) - :param_2))
+    :now_ms_1) - :param_4
+ORDER BY jobs.last_update_time
+LIMIT :param_7 OFFSET :param_8))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 2
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
-    :now_ms_1) - :param_2))
+    :now_ms_1) - :param_4
+ORDER BY jobs.last_update_time
+LIMIT :param_9 OFFSET :param_10))
 OR (EXISTS (SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 4
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
-    :now_ms_1) - :param_2));
+    :now_ms_1) - :param_4
+ORDER BY jobs.last_update_time
+LIMIT :param_11 OFFSET :param_12));
 
 -- retention
 SELECT jobs.id
@@ -1042,32 +1055,40 @@ LIMIT :param_2 OFFSET :param_3;
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 5
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1) - :param_1
+ORDER BY jobs.last_update_time
 LIMIT :param_2 OFFSET :param_3;
 
 -- retention
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 3
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1) - :param_1
+ORDER BY jobs.last_update_time
 LIMIT :param_2 OFFSET :param_3;
 
 -- retention
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 2
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1) - :param_1
+ORDER BY jobs.last_update_time
 LIMIT :param_2 OFFSET :param_3;
 
 -- retention
 SELECT jobs.id
 FROM jobs
 WHERE jobs.status = 4
+AND jobs.status IN (2, 3, 4, 5)
 AND jobs.last_update_time < (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) +
     :now_ms_1) - :param_1
+ORDER BY jobs.last_update_time
 LIMIT :param_2 OFFSET :param_3;
 
 -- retention
