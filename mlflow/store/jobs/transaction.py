@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from mlflow.store.jobs import dialects
+from mlflow.store.jobs import dialects, joined_begin
 from mlflow.store.jobs.errors import JobStoreUnavailable
 
 T = TypeVar("T")
@@ -28,6 +28,7 @@ class Transactions:
         # The row count is the answer, and some drivers forget that of an INSERT.
         self._engine = engine.execution_options(preserve_rowcount=True)
         self._transactional = dialects.transactional(self._engine)
+        self._joins_begin = joined_begin.enable(engine)
         self._pause = pause
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -47,6 +48,9 @@ class Transactions:
             return work(connection)
 
     def _write_once(self, work: Callable[[Connection], T]) -> T:
+        if self._joins_begin:
+            with self._engine.connect() as connection, joined_begin.transaction(connection):
+                return work(connection)
         with self._transactional.connect() as connection, connection.begin():
             dialects.begin(connection)
             return work(connection)

@@ -17,7 +17,7 @@ import sqlalchemy
 from sqlalchemy import BigInteger, String, case, cast, func, literal, literal_column, null, select
 
 from mlflow.entities._job_status import JobStatus
-from mlflow.store.jobs import tables
+from mlflow.store.jobs import joined_begin, tables
 from mlflow.store.jobs.errors import NotAllSucceeded
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import Claim, Success, Term, TokenHolder
@@ -277,11 +277,12 @@ def record(store: SqlAlchemyJobStore, action) -> list[tuple[str, Any]]:
 
 
 def sent_by(store: SqlAlchemyJobStore, action) -> list[tuple[str, Any]]:
-    """All statements that an action sends, with their parameters."""
+    """All statements that an action sends, with their parameters, but for BEGIN and COMMIT."""
     sent = []
 
     def keep(connection, cursor, statement, parameters, context, executemany):
-        sent.append((statement, parameters))
+        if statement != "COMMIT":
+            sent.append((statement.removeprefix(joined_begin.BEGIN), parameters))
 
     sqlalchemy.event.listen(store.engine, "before_cursor_execute", keep)
     try:
