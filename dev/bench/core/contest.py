@@ -132,9 +132,8 @@ class Entrant:
 
 
 def _answer(child: subprocess.Popen) -> dict:
-    for line in child.stdout:
-        if line.startswith("{"):
-            return json.loads(line)
+    if line := child.stdout.readline():
+        return json.loads(line)
     raise RuntimeError(f"{child.args[2]} of {child.args[3]} ended with {child.wait()}, no answer")
 
 
