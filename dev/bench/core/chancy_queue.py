@@ -1,5 +1,6 @@
 """Chancy with its asynchronous executor. It writes results once a second, by its design."""
 
+import logging
 import time
 
 import chancy
@@ -20,7 +21,8 @@ class ChancyQueue(AsyncContender):
         super().__init__(uri, concurrency)
 
         async def open_app() -> None:
-            self._chancy = Chancy(self.dsn)
+            # By itself it would write a line for each job; the other peers write none.
+            self._chancy = Chancy(self.dsn, log=logging.getLogger("chancy"))
             await self._chancy.__aenter__()
 
         self.run(open_app())

@@ -1,6 +1,7 @@
 """The process that a contender is measured in: `child.py ROLE MODULE URI CONCURRENCY COUNT`.
 
 It prints one JSON object. A role that works on says first that it does, and ends with its stdin.
+What the queue itself prints goes to stderr.
 """
 
 import contextlib
@@ -14,14 +15,15 @@ import time
 from pathlib import Path
 
 _PATIENCE_SECONDS = 600.0
+_answers = sys.stdout
 
 
 def main() -> None:
+    _keep_stdout()
     role, module, uri, concurrency, count = sys.argv[1:6]
     traced = _count_sqlite_statements() if role == "idle" and uri.startswith("sqlite") else None
     contender = importlib.import_module(module).contender(uri, int(concurrency))
     _ROLES[role](contender, int(count), traced)
-    sys.stdout.flush()
     # Loops and threads of a peer must not keep its figures waiting.
     os._exit(0)
 
@@ -128,9 +130,20 @@ def _timed(call) -> float:
     return time.perf_counter() - began
 
 
+def _keep_stdout() -> None:
+    """Answers go alone to where they are read.
+
+    Nobody reads while jobs are enqueued at a steady rate. A queue that logged to a full pipe would
+    stand still until they all are.
+    """
+    global _answers
+    _answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+
 def _say(figures: dict) -> None:
     with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(figures), flush=True)
+        print(json.dumps(figures), file=_answers, flush=True)
 
 
 _ROLES = {"produce": produce, "work": work, "idle": idle}

@@ -1,4 +1,4 @@
-"""Group 2: the queue core alone, with jobs that do nothing, ten at once.
+"""Group 2: the queue core alone, with jobs that do nothing.
 
 Everything has a database of its own in every round. Enqueueing and working are two processes, as in
 production, and the peers run in an environment of their own.
@@ -19,7 +19,6 @@ from dev.bench.rounds import alternate, progress
 from dev.bench.servers import idle
 from dev.serving import clean_environment
 
-CONCURRENCY = 10
 _CHILD = Path(__file__).with_name("child.py")
 
 
@@ -121,8 +120,9 @@ class Entrant:
 
     def _start(self, role: str, uri: str, count: int) -> subprocess.Popen:
         module = f"dev.bench.core.{self._peer.module}"
+        concurrency = str(self._peer.concurrency)
         return subprocess.Popen(
-            [self._python, str(_CHILD), role, module, uri, str(CONCURRENCY), str(count)],
+            [self._python, str(_CHILD), role, module, uri, concurrency, str(count)],
             env=self._env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -132,9 +132,8 @@ class Entrant:
 
 
 def _answer(child: subprocess.Popen) -> dict:
-    for line in child.stdout:
-        if line.startswith("{"):
-            return json.loads(line)
+    if line := child.stdout.readline():
+        return json.loads(line)
     raise RuntimeError(f"{child.args[2]} of {child.args[3]} ended with {child.wait()}, no answer")
 
 

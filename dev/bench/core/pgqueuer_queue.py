@@ -1,4 +1,4 @@
-"""PgQueuer on asyncpg. It asks for twice as many slots as its batch has rows."""
+"""PgQueuer on asyncpg. It refuses fewer slots than two batches, so a batch is half of them."""
 
 import struct
 import time
@@ -38,7 +38,7 @@ class PgQueuerQueue(AsyncContender):
             async def noop(job) -> None:
                 on_job(struct.unpack("d", job.payload)[0])
 
-            await queue.run(batch_size=self.concurrency, max_concurrent_tasks=2 * self.concurrency)
+            await queue.run(batch_size=self.concurrency // 2, max_concurrent_tasks=self.concurrency)
 
         self.spawn(serve())
 
