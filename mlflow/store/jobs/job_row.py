@@ -1,6 +1,8 @@
 """A row of `jobs` as the Job entity that the API shows, with what this store knows beyond it."""
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 from sqlalchemy import Row
 
@@ -8,7 +10,7 @@ from mlflow.entities._job import Job, JobProgress, JobScopedPermission
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import crashes
 from mlflow.store.jobs.tables import jobs
-from mlflow.store.jobs.transitions import SUCCEEDED, TERMINAL
+from mlflow.store.jobs.transitions import CREATE, SUCCEEDED, TERMINAL
 from mlflow.store.jobs.values import Crash
 
 _STATUS_OF_CODE = {status.to_int(): status for status in JobStatus}
@@ -22,6 +24,10 @@ _OF_NO_ENTITY = {
 }
 
 COLUMNS = [column for column in jobs.c if column.name not in _OF_NO_ENTITY]
+_NEW = dict.fromkeys(column.name for column in COLUMNS) | {
+    "status": CREATE.enters.to_int(),
+    "retry_count": 0,
+}
 
 
 class StoredJob(Job):
@@ -72,6 +78,12 @@ def to_entity(row: Row) -> StoredJob:
         token_hash=row.token_hash,
         scoped_permissions=_permissions(row.scoped_permissions),
     )
+
+
+def of_new(values: dict[str, Any], creation_time: int) -> StoredJob:
+    """The Job of a row that was inserted just now (T1), with these values and at that time."""
+    times = {"creation_time": creation_time, "last_update_time": creation_time}
+    return to_entity(SimpleNamespace(**_NEW | times | values))
 
 
 def status_of(row: Row) -> JobStatus | None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from sqlalchemy import Insert, bindparam
 from sqlalchemy.sql.dml import ReturningInsert
 
-from mlflow.store.jobs import dialects, job_row, statements
+from mlflow.store.jobs import dialects, statements
 from mlflow.store.jobs.tables import jobs
 
 _SHAPES = 128
@@ -26,6 +26,6 @@ def create(columns: tuple[str, ...], clock_offset_ms: int) -> Insert:
 
 
 @lru_cache(maxsize=_SHAPES)
-def create_and_read(columns: tuple[str, ...], clock_offset_ms: int) -> ReturningInsert:
-    """`create`, answering the row."""
-    return create(columns, clock_offset_ms).returning(*job_row.COLUMNS)
+def create_and_tell_time(columns: tuple[str, ...], clock_offset_ms: int) -> ReturningInsert:
+    """`create`, answering what the database alone knows of the row."""
+    return create(columns, clock_offset_ms).returning(jobs.c.creation_time)

@@ -11,6 +11,7 @@ from mlflow.entities._job import Job, JobScopedPermission
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import (
     dialects,
+    driver_text,
     job_row,
     lease_rows,
     lock_rows,
@@ -80,11 +81,11 @@ class UserVerbs(SqlStore):
     def _insert(self, connection: Connection, values: dict[str, Any]) -> Job:
         shape = (*values,), self.clock_offset_ms
         if dialects.inserts_return_rows(connection):
-            row = connection.execute(prepared.create_and_read(*shape), values).one()
-        else:
-            connection.execute(prepared.create(*shape), values)
-            row = read_job(connection, jobs.c.id == values["id"])
-        return job_row.to_entity(row)
+            inserted = prepared.create_and_tell_time(*shape)
+            created = driver_text.execute(connection, inserted, values).scalar_one()
+            return job_row.of_new(values, created)
+        connection.execute(prepared.create(*shape), values)
+        return job_row.to_entity(read_job(connection, jobs.c.id == values["id"]))
 
     def _insert_under(
         self, connection: Connection, term: Term, values: dict[str, Any]

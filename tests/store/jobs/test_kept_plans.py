@@ -35,10 +35,14 @@ def keeping(store, database_uri) -> Iterator[SqlAlchemyJobStore]:
 
 
 def prepared(store) -> dict[str, tuple[int, int]]:
-    """What is prepared for the connection: how often it was run by a kept plan, or a new one."""
+    """What is prepared for the connection, beside the submission of a job.
+
+    How often it was run by a kept plan, and by a new one.
+    """
     with store.engine.connect() as connection:
         rows = connection.exec_driver_sql(
-            "SELECT name, generic_plans, custom_plans FROM pg_prepared_statements"
+            "SELECT name, generic_plans, custom_plans FROM pg_prepared_statements "
+            "WHERE statement NOT LIKE '%%INSERT INTO jobs%%'"
         )
         return {name: (kept, anew) for name, kept, anew in rows}
 

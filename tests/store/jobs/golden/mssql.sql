@@ -417,22 +417,6 @@ AND scheduler_leases.fence = :fence_1;
 -- T12, set aside
 SELECT (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_2) AS now_ms_1;
 
--- T1
-INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
-    last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
-    had_extra_envs)
-OUTPUT inserted.id, inserted.creation_time, inserted.job_name, inserted.params, inserted.workspace,
-    inserted.timeout, inserted.status, inserted.result, inserted.retry_count,
-    inserted.last_update_time, inserted.status_details, inserted.creator, inserted.executor_backend,
-    inserted.lease_expires_at, inserted.status_message, inserted.progress,
-    inserted.progress_updated_at, inserted.token_hash, inserted.scoped_permissions,
-    inserted.next_attempt_at, inserted.fence, inserted.started_at, inserted.finished_at,
-    inserted.recovery_count, inserted.lock_key, inserted.crashes, inserted.had_extra_envs
-VALUES (:id, (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1), :job_name,
-    :params, :workspace, :timeout, :status, :retry_count, (DATEDIFF_BIG(MILLISECOND, '1970-01-01',
-    SYSUTCDATETIME()) + :now_ms_1), :creator, :executor_backend, :scoped_permissions, :lock_key,
-    :sealed_environment, :had_extra_envs);
-
 -- anything due
 SELECT anon_1.job_name
 FROM (SELECT '' AS job_name

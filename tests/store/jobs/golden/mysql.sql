@@ -434,21 +434,6 @@ AND scheduler_leases.fence = :fence_1;
 -- T12, set aside
 SELECT (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_2) AS now_ms_1;
 
--- T1
-INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
-    last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
-    had_extra_envs)
-VALUES (:id, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1),
-    :job_name, :params, :workspace, :timeout, :status, :retry_count, (TIMESTAMPDIFF(MICROSECOND,
-    '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000 + :now_ms_1), :creator, :executor_backend,
-    :scoped_permissions, :lock_key, :sealed_environment, :had_extra_envs)
-RETURNING jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
-    jobs.status, jobs.result, jobs.retry_count, jobs.last_update_time, jobs.status_details,
-    jobs.creator, jobs.executor_backend, jobs.lease_expires_at, jobs.status_message, jobs.progress,
-    jobs.progress_updated_at, jobs.token_hash, jobs.scoped_permissions, jobs.next_attempt_at,
-    jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
-    jobs.had_extra_envs;
-
 -- anything due
 SELECT anon_1.job_name
 FROM (SELECT '' AS job_name

@@ -427,19 +427,6 @@ AND scheduler_leases.fence = :fence_1;
 -- T12, set aside
 SELECT (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_2) AS now_ms_1;
 
--- T1
-INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,
-    last_update_time, creator, executor_backend, scoped_permissions, lock_key, sealed_environment,
-    had_extra_envs)
-VALUES (:id, (CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1),
-    :job_name, :params, :workspace, :timeout, :status, :retry_count, (CAST(ROUND((julianday('now') -
-    2440587.5) * 86400000.0) AS INTEGER) + :now_ms_1), :creator, :executor_backend,
-    :scoped_permissions, :lock_key, :sealed_environment, :had_extra_envs)
-RETURNING id, creation_time, job_name, params, workspace, timeout, status, result, retry_count,
-    last_update_time, status_details, creator, executor_backend, lease_expires_at, status_message,
-    progress, progress_updated_at, token_hash, scoped_permissions, next_attempt_at, fence,
-    started_at, finished_at, recovery_count, lock_key, crashes, had_extra_envs;
-
 -- anything due
 SELECT anon_1.job_name
 FROM (SELECT '' AS job_name
