@@ -109,6 +109,62 @@ def test_an_upgrade_that_was_broken_off_is_finished_by_the_next(stock):
     SqlAlchemyJobStore(uri_of(stock)).create_job("job", "{}")
 
 
+def indexes_that_hold(engine, job_id):
+    """Those of PostgreSQL that have an entry for this row as it is now."""
+    asked = (
+        "SELECT indexrelid::regclass::text, coalesce(pg_get_expr(indpred, indrelid), 'true') "
+        "FROM pg_index WHERE indrelid = 'jobs'::regclass"
+    )
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(asked).all()
+        row = "SELECT id FROM jobs WHERE id = :id AND"
+        return {
+            name
+            for name, condition in found
+            if connection.execute(sqlalchemy.text(f"{row} {condition}"), {"id": job_id}).all()
+        }
+
+
+def test_a_claim_on_postgresql_writes_into_no_index_that_is_not_mlflows_own(stock):
+    if stock.dialect.name != "postgresql":
+        pytest.skip("the others write into those indexes alone that have the status")
+    schema.upgrade(stock)
+    store = SqlAlchemyJobStore(uri_of(stock))
+    job_id = store.create_job("job", "{}", creator="somebody").job_id
+    own = {
+        "jobs_pk",
+        "index_jobs_name_status_creation_time",
+        "index_jobs_status_lease_expires_at",
+    }
+    searched = {
+        "index_jobs_search_state",
+        "index_jobs_search_type",
+        "index_jobs_workspace_creation_time",
+        "index_jobs_search_creator",
+    }
+
+    assert indexes_that_hold(stock, job_id) == own | searched | {"index_jobs_claim"}
+    (claimed,) = claim(store).claimed
+    assert indexes_that_hold(stock, job_id) == own
+    store.succeed(claimed.claim, "1")
+    ended = own | searched | {"index_jobs_status_last_update_time"}
+    assert indexes_that_hold(stock, job_id) == ended
+
+
+def test_an_index_from_before_the_first_release_goes_with_a_downgrade(whole):
+    before = {index["name"] for index in sqlalchemy.inspect(whole).get_indexes("jobs")}
+    with whole.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE INDEX index_jobs_creation_time ON jobs (creation_time, id)"
+        )
+
+    schema.downgrade(whole)
+    schema.upgrade(whole)
+
+    after = {index["name"] for index in sqlalchemy.inspect(whole).get_indexes("jobs")}
+    assert after == before
+
+
 OPTIONS = {
     "autovacuum_vacuum_threshold": "1000",
     "autovacuum_vacuum_scale_factor": "0.01",

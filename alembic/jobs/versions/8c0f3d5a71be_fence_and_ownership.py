@@ -19,6 +19,11 @@ _UNFINISHED_EXCLUSIVE = "status IN (0, 1, 6) AND lock_key IS NOT NULL"
 _TERMINAL = "status IN (2, 3, 4, 5)"
 _SUBMITTED_BY_A_USER = "creator IS NOT NULL"
 _DISCOVERED_CANCELED = "status = 5 AND discovered_by IS NOT NULL"
+# What `transitions.RESTING` says.
+_RESTING = "status IN (0, 2, 3, 4, 5)"
+
+# Databases that were upgraded before the first release have these, and work with them.
+_FORMER_INDEXES = ["index_jobs_creation_time"]
 
 # Each job leaves a dead entry at the old end of the index of claims, where every claim begins to
 # read. PostgreSQL waits until a fifth of all rows is dead, however many have ended for good, and
@@ -67,9 +72,8 @@ def _indexes():
             ("index_jobs_claim", ["status", *claimed_by], None),
             ("index_jobs_unfinished_lock_key", ["lock_key", "status", "workspace"], None),
             ("index_jobs_discovered_canceled", ["status", "discovered_by"], None),
-            ("index_jobs_search_creator", ["creator", "creation_time", "id"], None),
             ("index_jobs_status_last_update_time", ["status", "last_update_time"], None),
-            *_plain_indexes(),
+            *_search_indexes(None, None),
         ]
     # A row is written anew into its indexes whenever its status changes: on PostgreSQL into all of
     # them, on SQLite into those that have the status.
@@ -79,19 +83,24 @@ def _indexes():
         else ("index_jobs_claim", claimed_by, _PENDING[dialect]),
         ("index_jobs_unfinished_lock_key", ["lock_key", "workspace"], _UNFINISHED_EXCLUSIVE),
         ("index_jobs_discovered_canceled", ["last_update_time"], _DISCOVERED_CANCELED),
-        # Where nobody logs in, no row has a creator, and this index costs nothing.
-        ("index_jobs_search_creator", ["creator", "creation_time", "id"], _SUBMITTED_BY_A_USER),
         ("index_jobs_status_last_update_time", ["status", "last_update_time"], _TERMINAL),
-        *_plain_indexes(),
+        # So PostgreSQL leaves out of as many as it can what a claim writes. Rows that somebody owns
+        # are few, and are found by MLflow's own index of the status and the lease.
+        *(
+            _search_indexes(_RESTING, f"{_SUBMITTED_BY_A_USER} AND {_RESTING}")
+            if dialect == "postgresql"
+            else _search_indexes(None, _SUBMITTED_BY_A_USER)
+        ),
     ]
 
 
-def _plain_indexes():
+def _search_indexes(searched, searched_by_creator):
+    # Where nobody logs in, no row has a creator, and that index costs nothing.
     return [
-        ("index_jobs_creation_time", ["creation_time", "id"], None),
-        ("index_jobs_workspace_creation_time", ["workspace", "creation_time", "id"], None),
-        ("index_jobs_search_state", ["status", "creation_time", "id"], None),
-        ("index_jobs_search_type", ["job_name", "status", "creation_time", "id"], None),
+        ("index_jobs_search_state", ["status", "creation_time", "id"], searched),
+        ("index_jobs_search_type", ["job_name", "status", "creation_time", "id"], searched),
+        ("index_jobs_workspace_creation_time", ["workspace", "creation_time", "id"], searched),
+        ("index_jobs_search_creator", ["creator", "creation_time", "id"], searched_by_creator),
     ]
 
 
@@ -147,7 +156,7 @@ def downgrade():
     _reset_options([name for name in _VACUUM if _options().get(name) == _VACUUM[name]])
     inspector = sa.inspect(op.get_bind())
     present = {index["name"] for index in inspector.get_indexes("jobs")}
-    for name, _, _ in _indexes():
+    for name in [*(name for name, _, _ in _indexes()), *_FORMER_INDEXES]:
         if name in present:
             op.drop_index(name, table_name="jobs")
     if inspector.has_table("job_periodic_runs"):

@@ -139,6 +139,15 @@ def read_by(statement: Select, table: Table, index: str) -> Select:
     return statement
 
 
+def searches_resting_rows_apart(dialect: str) -> bool:
+    """Whether the indexes for searches leave out the rows that somebody owns.
+
+    PostgreSQL writes a row anew into all of its indexes at each change of the status, the others
+    into those that have the status.
+    """
+    return dialect == "postgresql"
+
+
 def listed(name: str, **columns: ColumnElement) -> FromClause:
     """A table whose columns are lists of one length, where a list can be a value."""
     rows = func.unnest(*(cast(values, values.type) for values in columns.values()))

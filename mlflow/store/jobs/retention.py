@@ -24,10 +24,13 @@ def delete(
     wanted = [statements.removable(now), *visible]
     if older_than_ms > 0:
         wanted.append(jobs.c.creation_time < now - older_than_ms)
+    if job_ids is None:
+        ranges = [statements.in_states({each}) for each in sorted(TERMINAL)]
+    else:
+        ranges = [jobs.c.id.in_(chosen) for chosen in _chunks(job_ids)]
     ids = []
-    for chosen in [[]] if job_ids is None else _chunks(job_ids):
-        of_these = [jobs.c.id.in_(chosen)] if chosen else []
-        ids += connection.scalars(select(jobs.c.id).where(*wanted, *of_these)).all()
+    for each in ranges:
+        ids += connection.scalars(select(jobs.c.id).where(each, *wanted)).all()
     for chunk in _chunks(ids):
         connection.execute(statements.remove(chunk, now))
     return ids

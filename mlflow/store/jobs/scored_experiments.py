@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Select, and_, case, func, literal, or_, select
+from sqlalchemy import Select, and_, case, func, literal, or_, select, union_all
 from sqlalchemy.engine import Connection
 
 from mlflow.store.jobs import statements, transitions
@@ -113,13 +113,18 @@ def unfinished(
     Params are read of those alone that were stored without a lock key, as stock MLflow does.
     """
     params = case((jobs.c.lock_key.is_(None), jobs.c.params), else_=None)
-    statement = select(jobs.c.job_name, jobs.c.lock_key, params.label("params"), jobs.c.workspace)
-    statement = statement.where(
-        statements.in_states(transitions.UNFINISHED), jobs.c.job_name.in_(list(job_names))
-    )
+    wanted = [jobs.c.job_name.in_(list(job_names))]
     if lock_keys is not None:
         any_of = jobs.c.lock_key.in_(list(lock_keys))
-        statement = statement.where(or_(any_of, jobs.c.lock_key.is_(None)))
+        wanted.append(or_(any_of, jobs.c.lock_key.is_(None)))
+    found = select(jobs.c.job_name, jobs.c.lock_key, params.label("params"), jobs.c.workspace)
+    # Two ranges: of those that somebody owns PostgreSQL has no index by type.
+    statement = union_all(
+        *(
+            found.where(statements.in_states(states), *wanted)
+            for states in ({transitions.PENDING}, transitions.OWNED)
+        )
+    )
     return [
         (row.job_name, row.lock_key, _object(row.params), row.workspace)
         for row in connection.execute(statement)

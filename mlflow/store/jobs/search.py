@@ -11,9 +11,10 @@ from sqlalchemy.engine import Connection
 
 from mlflow.entities._job import Job
 from mlflow.entities._job_status import JobStatus
-from mlflow.store.jobs import job_row, statements, texts
+from mlflow.store.jobs import dialects, job_row, statements, texts
 from mlflow.store.jobs.errors import InvalidJobField
 from mlflow.store.jobs.tables import jobs
+from mlflow.store.jobs.transitions import OWNED, RESTING
 
 # With a filter on params, rows are read to be thrown away; this bounds how many for one page.
 _MOST_READ = 2_000
@@ -25,17 +26,30 @@ Range = list[ColumnElement[bool]]
 
 
 def ranges(
-    wanted: list[ColumnElement[bool]],
+    dialect: str,
+    whose: list[ColumnElement[bool]],
+    others: list[ColumnElement[bool]],
     job_name: str | None,
     statuses: Collection[JobStatus] | None,
 ) -> list[Range]:
-    """Where the wanted jobs are. Of several states, or of one type, that is a range per state."""
+    """Where the wanted jobs are: in one range for each state, or in those of whose they are.
+
+    Args:
+        dialect: The name of the database's dialect.
+        whose: Conditions on workspace and creator, for which there are indexes.
+        others: More conditions.
+        job_name: Of this type only.
+        statuses: In these states only; not empty.
+    """
+    wanted = [*whose, *others]
     if job_name is not None:
-        wanted = [*wanted, jobs.c.job_name == job_name]
-        statuses = JobStatus if statuses is None else statuses
-    if statuses is None:
-        return [wanted]
-    return [[*wanted, statements.in_states({each})] for each in sorted(set(statuses))]
+        wanted.append(jobs.c.job_name == job_name)
+    elif statuses is None and whose:
+        if not dialects.searches_resting_rows_apart(dialect):
+            return [wanted]
+        return [[*wanted, statements.in_states(each)] for each in (RESTING, OWNED)]
+    states = JobStatus if statuses is None else set(statuses)
+    return [[*wanted, statements.in_states({each})] for each in sorted(states)]
 
 
 def page(
@@ -68,12 +82,15 @@ def ordered(ranges: list[Range], after: Place | None, limit: int) -> Select:
     """The rows that follow a place: one range in index order, or a page of each, merged."""
     if len(ranges) == 1:
         return _first(select(*job_row.COLUMNS).where(*ranges[0], *_following(after)), limit)
+    place = [jobs.c.creation_time, jobs.c.id]
     pages = [
-        _first(select(jobs.c.id).where(*wanted, *_following(after)), limit).subquery()
+        _first(select(*place).where(*wanted, *_following(after)), limit).subquery()
         for wanted in ranges
     ]
-    merged = union_all(*(select(each.c.id) for each in pages)).subquery()
-    return _first(select(*job_row.COLUMNS).join(merged, merged.c.id == jobs.c.id), limit)
+    merged = union_all(*(select(*each.c) for each in pages)).subquery()
+    # Whole rows are read of the one page alone that is left of all these.
+    ids = select(merged.c.id).order_by(*merged.c).limit(limit).subquery()
+    return _first(select(*job_row.COLUMNS).join(ids, ids.c.id == jobs.c.id), limit)
 
 
 def _following(after: Place | None) -> list[ColumnElement[bool]]:

@@ -20,6 +20,7 @@ CANCELED = JobStatus.CANCELED
 UNFINISHED = frozenset({PENDING, RUNNING, NEEDS_RECOVERY})
 OWNED = frozenset({RUNNING, NEEDS_RECOVERY})
 TERMINAL = frozenset({SUCCEEDED, FAILED, TIMEOUT, CANCELED})
+RESTING = TERMINAL | {PENDING}
 
 # Invariant: only a NEEDS_RECOVERY row has this mark, and only if it was not handed over.
 _MARK = frozenset({"crashed_at"})

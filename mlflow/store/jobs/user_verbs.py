@@ -166,16 +166,18 @@ class UserVerbs(SqlStore):
         after = search.from_token(page_token)
         if statuses is not None and not statuses:
             return [], None
-        wanted = self._visible()
+        whose = self._visible()
         if workspace is not None:
-            wanted.append(jobs.c.workspace == texts.storable("workspace", workspace))
+            whose.append(jobs.c.workspace == texts.storable("workspace", workspace))
         if creator is not None:
-            wanted.append(jobs.c.creator == texts.storable("creator", creator))
+            whose.append(jobs.c.creator == texts.storable("creator", creator))
+        created = []
         if begin is not None:
-            wanted.append(jobs.c.creation_time >= numbers.comparable("begin", begin))
+            created.append(jobs.c.creation_time >= numbers.comparable("begin", begin))
         if end is not None:
-            wanted.append(jobs.c.creation_time <= numbers.comparable("end", end))
-        ranges = search.ranges(wanted, texts.storable("job_name", job_name), statuses)
+            created.append(jobs.c.creation_time <= numbers.comparable("end", end))
+        job_name = texts.storable("job_name", job_name)
+        ranges = search.ranges(self.engine.dialect.name, whose, created, job_name, statuses)
         found, place = self._transactions.read(
             lambda connection: search.page(connection, ranges, params or None, max_results, after)
         )

@@ -64,6 +64,15 @@ def test_what_it_holds_hides_no_other_job_from_a_claim_a_search_or_a_reader(stor
     assert store.get_job(bad).job_id == bad
 
 
+def test_a_search_passes_over_a_row_of_a_state_that_it_does_not_know(store):
+    unknown, known = (create(store, creator="ann", workspace="team").job_id for _ in range(2))
+    change_raw(store, unknown, status=42)
+
+    for condition in ({}, {"job_name": "job"}, {"creator": "ann"}, {"workspace": "team"}):
+        found, _ = store.search_jobs(**condition)
+        assert [job.job_id for job in found] == [known], condition
+
+
 def test_a_claim_ends_a_job_whose_params_cannot_be_read_with_a_sentence(store):
     for name in UNREADABLE_PARAMS:
         job_id = create(store).job_id

@@ -116,6 +116,12 @@ VERBS = {
     "search by creator and type": lambda store, term: store.search_jobs(
         creator="user-1", job_name="job-3"
     ),
+    "unfinished jobs of a type of which there is none": lambda store, term: (
+        store.unfinished_lock_keys(["no-such-job"], lambda *_: None)
+    ),
+    "unfinished jobs of some keys": lambda store, term: store.unfinished_lock_keys(
+        ["no-such-job"], lambda *_: None, ["key-1000000", "key-1100000"]
+    ),
     "backends that jobs wait for": lambda store, term: store.waiting_backends(),
     "how many wait for a backend": lambda store, term: store.count_waiting("ray", limit=100),
     "whether a backend is served": lambda store, term: store.is_served("no-such-backend"),
@@ -123,6 +129,7 @@ VERBS = {
     "whether there is none": lambda store, term: store.has_expired(EPOCH),
     "retention": lambda store, term: store.delete_expired(term, 1.0, limit=20),
     "retention of what discovery left": lambda store, term: store.delete_expired(term, None),
+    "deletion by age": lambda store, term: store.delete_jobs(older_than=int(EPOCH * 1000)),
     "deletion by id": lambda store, term: store.delete_jobs(job_ids=["row-1100007", "row-1100017"]),
 }
 # Where an order cannot come from one index alone, what is sorted is a page of each range at most:
@@ -135,17 +142,33 @@ MERGES = {
     "T2 of a suspect of which there is none",
     "T5 together, and T2",
     "look for anything due of which there is nothing",
+    "search",
+    "search of a later page",
+    "search between two times",
     "search by type",
     "search by a type of which there is none",
     "search by rare states",
     "search by type and state",
+    "search by workspace",
     "search by workspace and type",
+    "search by creator",
+    "search by a creator of whom there is none",
+    "search of a later page of a creator",
+    "search by creator and time",
+    "search by creator and workspace",
     "search by creator and type",
 }
 # They name rows by their ids.
 BY_IDS = ("T2 claim", "T4 renewal", "T5", "T5 together", "T5 together, and T2", "T7", "T10")
 # A page of each of the seven states.
-ALL_STATES = {"search by type", "search by workspace and type", "search by creator and type"}
+ALL_STATES = {
+    "search",
+    "search of a later page",
+    "search between two times",
+    "search by type",
+    "search by workspace and type",
+    "search by creator and type",
+}
 # Bounded by how many rows are in this state, or are suspects, which is few: recovery sees to them.
 # Where statistics know of none, PostgreSQL may read those of one type and sort them.
 SORTS_ONE_STATE = {"recovery candidates", "T12", "look for suspects"}

@@ -331,7 +331,15 @@ WHERE experiments.lifecycle_stage = :lifecycle_stage_1;
 SELECT jobs.job_name, jobs.lock_key, CASE WHEN (jobs.lock_key IS NULL) THEN jobs.params END AS
     params, jobs.workspace
 FROM jobs
-WHERE jobs.status IN (0, 1, 6)
+WHERE jobs.status = 0
+AND jobs.job_name IN (:job_name_1_1)
+AND (jobs.lock_key IN (:lock_key_1_1)
+OR jobs.lock_key IS NULL)
+UNION ALL
+SELECT jobs.job_name, jobs.lock_key, CASE WHEN (jobs.lock_key IS NULL) THEN jobs.params END AS
+    params, jobs.workspace
+FROM jobs
+WHERE jobs.status IN (1, 6)
 AND jobs.job_name IN (:job_name_1_1)
 AND (jobs.lock_key IN (:lock_key_1_1)
 OR jobs.lock_key IS NULL);
@@ -1069,6 +1077,49 @@ SELECT TOP 101 jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.wor
     jobs.scoped_permissions, jobs.next_attempt_at, jobs.fence, jobs.started_at, jobs.finished_at,
     jobs.recovery_count, jobs.lock_key, jobs.crashes, jobs.had_extra_envs
 FROM jobs
+JOIN (SELECT TOP 101 anon_2.id AS id
+FROM (SELECT anon_3.creation_time AS creation_time, anon_3.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 5
+ORDER BY jobs.creation_time, jobs.id) AS anon_3
+UNION ALL
+SELECT anon_4.creation_time AS creation_time, anon_4.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 3
+ORDER BY jobs.creation_time, jobs.id) AS anon_4
+UNION ALL
+SELECT anon_5.creation_time AS creation_time, anon_5.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 6
+ORDER BY jobs.creation_time, jobs.id) AS anon_5
+UNION ALL
+SELECT anon_6.creation_time AS creation_time, anon_6.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 0
+ORDER BY jobs.creation_time, jobs.id) AS anon_6
+UNION ALL
+SELECT anon_7.creation_time AS creation_time, anon_7.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 1
+ORDER BY jobs.creation_time, jobs.id) AS anon_7
+UNION ALL
+SELECT anon_8.creation_time AS creation_time, anon_8.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 2
+ORDER BY jobs.creation_time, jobs.id) AS anon_8
+UNION ALL
+SELECT anon_9.creation_time AS creation_time, anon_9.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 4
+ORDER BY jobs.creation_time, jobs.id) AS anon_9) AS anon_2
+ORDER BY anon_2.creation_time, anon_2.id) AS anon_1 ON anon_1.id = jobs.id
 ORDER BY jobs.creation_time, jobs.id;
 
 -- search of a later page
@@ -1079,9 +1130,70 @@ SELECT TOP 101 jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.wor
     jobs.scoped_permissions, jobs.next_attempt_at, jobs.fence, jobs.started_at, jobs.finished_at,
     jobs.recovery_count, jobs.lock_key, jobs.crashes, jobs.had_extra_envs
 FROM jobs
-WHERE jobs.creation_time >= :creation_time_1
+JOIN (SELECT TOP 101 anon_2.id AS id
+FROM (SELECT anon_3.creation_time AS creation_time, anon_3.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.creation_time >= :creation_time_1
 AND (jobs.creation_time > :creation_time_2
 OR jobs.id > :id_1)
+ORDER BY jobs.creation_time, jobs.id) AS anon_3
+UNION ALL
+SELECT anon_4.creation_time AS creation_time, anon_4.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 3
+AND jobs.creation_time >= :creation_time_3
+AND (jobs.creation_time > :creation_time_4
+OR jobs.id > :id_2)
+ORDER BY jobs.creation_time, jobs.id) AS anon_4
+UNION ALL
+SELECT anon_5.creation_time AS creation_time, anon_5.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 6
+AND jobs.creation_time >= :creation_time_5
+AND (jobs.creation_time > :creation_time_6
+OR jobs.id > :id_3)
+ORDER BY jobs.creation_time, jobs.id) AS anon_5
+UNION ALL
+SELECT anon_6.creation_time AS creation_time, anon_6.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.creation_time >= :creation_time_7
+AND (jobs.creation_time > :creation_time_8
+OR jobs.id > :id_4)
+ORDER BY jobs.creation_time, jobs.id) AS anon_6
+UNION ALL
+SELECT anon_7.creation_time AS creation_time, anon_7.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 1
+AND jobs.creation_time >= :creation_time_9
+AND (jobs.creation_time > :creation_time_10
+OR jobs.id > :id_5)
+ORDER BY jobs.creation_time, jobs.id) AS anon_7
+UNION ALL
+SELECT anon_8.creation_time AS creation_time, anon_8.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 2
+AND jobs.creation_time >= :creation_time_11
+AND (jobs.creation_time > :creation_time_12
+OR jobs.id > :id_6)
+ORDER BY jobs.creation_time, jobs.id) AS anon_8
+UNION ALL
+SELECT anon_9.creation_time AS creation_time, anon_9.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 4
+AND jobs.creation_time >= :creation_time_13
+AND (jobs.creation_time > :creation_time_14
+OR jobs.id > :id_7)
+ORDER BY jobs.creation_time, jobs.id) AS anon_9) AS anon_2
+ORDER BY anon_2.creation_time, anon_2.id) AS anon_1 ON anon_1.id = jobs.id
 ORDER BY jobs.creation_time, jobs.id;
 
 -- search by all that there is
@@ -1092,8 +1204,9 @@ SELECT TOP 101 jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.wor
     jobs.scoped_permissions, jobs.next_attempt_at, jobs.fence, jobs.started_at, jobs.finished_at,
     jobs.recovery_count, jobs.lock_key, jobs.crashes, jobs.had_extra_envs
 FROM jobs
-JOIN (SELECT anon_2.id AS id
-FROM (SELECT TOP 101 jobs.id AS id
+JOIN (SELECT TOP 101 anon_2.id AS id
+FROM (SELECT anon_3.creation_time AS creation_time, anon_3.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
 FROM jobs
 WHERE jobs.workspace = :workspace_1
 AND jobs.creator = :creator_1
@@ -1101,10 +1214,10 @@ AND jobs.creation_time >= :creation_time_1
 AND jobs.creation_time <= :creation_time_2
 AND jobs.job_name = :job_name_1
 AND jobs.status = 3
-ORDER BY jobs.creation_time, jobs.id) AS anon_2
+ORDER BY jobs.creation_time, jobs.id) AS anon_3
 UNION ALL
-SELECT anon_3.id AS id
-FROM (SELECT TOP 101 jobs.id AS id
+SELECT anon_4.creation_time AS creation_time, anon_4.id AS id
+FROM (SELECT TOP 101 jobs.creation_time AS creation_time, jobs.id AS id
 FROM jobs
 WHERE jobs.workspace = :workspace_1
 AND jobs.creator = :creator_1
@@ -1112,13 +1225,45 @@ AND jobs.creation_time >= :creation_time_1
 AND jobs.creation_time <= :creation_time_2
 AND jobs.job_name = :job_name_1
 AND jobs.status = 1
-ORDER BY jobs.creation_time, jobs.id) AS anon_3) AS anon_1 ON anon_1.id = jobs.id
+ORDER BY jobs.creation_time, jobs.id) AS anon_4) AS anon_2
+ORDER BY anon_2.creation_time, anon_2.id) AS anon_1 ON anon_1.id = jobs.id
 ORDER BY jobs.creation_time, jobs.id;
 
 -- deletion by age
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status + 0 IN (2, 3, 4, 5)
+WHERE jobs.status = 5
+AND jobs.status + 0 IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1))
+AND jobs.creation_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1) -
+    :param_1;
+
+-- deletion by age
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 3
+AND jobs.status + 0 IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1))
+AND jobs.creation_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1) -
+    :param_1;
+
+-- deletion by age
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 2
+AND jobs.status + 0 IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1))
+AND jobs.creation_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1) -
+    :param_1;
+
+-- deletion by age
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 4
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1))
 AND jobs.creation_time < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1) -
@@ -1135,10 +1280,10 @@ OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETI
 -- deletion by id
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status + 0 IN (2, 3, 4, 5)
+WHERE jobs.id IN (:id_1_1)
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
-OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1))
-AND jobs.id IN (:id_1_1);
+OR jobs.lease_expires_at < (DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) + :now_ms_1));
 
 -- T1 of several, or where an insert answers no row
 INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,

@@ -439,7 +439,15 @@ WHERE experiments.lifecycle_stage = :lifecycle_stage_1::VARCHAR;
 SELECT jobs.job_name, jobs.lock_key, CASE WHEN (jobs.lock_key IS NULL) THEN jobs.params END AS
     params, jobs.workspace
 FROM jobs
-WHERE jobs.status IN (0, 1, 6)
+WHERE jobs.status = 0
+AND jobs.job_name IN (:job_name_1_1::VARCHAR)
+AND (jobs.lock_key IN (:lock_key_1_1::VARCHAR)
+OR jobs.lock_key IS NULL)
+UNION ALL
+SELECT jobs.job_name, jobs.lock_key, CASE WHEN (jobs.lock_key IS NULL) THEN jobs.params END AS
+    params, jobs.workspace
+FROM jobs
+WHERE jobs.status IN (1, 6)
 AND jobs.job_name IN (:job_name_1_1::VARCHAR)
 AND (jobs.lock_key IN (:lock_key_1_1::VARCHAR)
 OR jobs.lock_key IS NULL);
@@ -1246,8 +1254,59 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
     jobs.had_extra_envs
 FROM jobs
+JOIN (SELECT anon_2.id AS id
+FROM (SELECT anon_3.creation_time AS creation_time, anon_3.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 5
 ORDER BY jobs.creation_time, jobs.id
-LIMIT :param_1::INTEGER;
+LIMIT :param_1::INTEGER) AS anon_3
+UNION ALL
+SELECT anon_4.creation_time AS creation_time, anon_4.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 3
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_2::INTEGER) AS anon_4
+UNION ALL
+SELECT anon_5.creation_time AS creation_time, anon_5.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 6
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_3::INTEGER) AS anon_5
+UNION ALL
+SELECT anon_6.creation_time AS creation_time, anon_6.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 0
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_4::INTEGER) AS anon_6
+UNION ALL
+SELECT anon_7.creation_time AS creation_time, anon_7.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 1
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_5::INTEGER) AS anon_7
+UNION ALL
+SELECT anon_8.creation_time AS creation_time, anon_8.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 2
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_6::INTEGER) AS anon_8
+UNION ALL
+SELECT anon_9.creation_time AS creation_time, anon_9.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 4
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_7::INTEGER) AS anon_9) AS anon_2
+ORDER BY anon_2.creation_time, anon_2.id
+LIMIT :param_8::INTEGER) AS anon_1 ON anon_1.id = jobs.id
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_9::INTEGER;
 
 -- search of a later page
 SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
@@ -1257,11 +1316,80 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.fence, jobs.started_at, jobs.finished_at, jobs.recovery_count, jobs.lock_key, jobs.crashes,
     jobs.had_extra_envs
 FROM jobs
-WHERE jobs.creation_time >= :creation_time_1::BIGINT
+JOIN (SELECT anon_2.id AS id
+FROM (SELECT anon_3.creation_time AS creation_time, anon_3.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 5
+AND jobs.creation_time >= :creation_time_1::BIGINT
 AND (jobs.creation_time > :creation_time_2::BIGINT
 OR jobs.id > :id_1::VARCHAR)
 ORDER BY jobs.creation_time, jobs.id
-LIMIT :param_1::INTEGER;
+LIMIT :param_1::INTEGER) AS anon_3
+UNION ALL
+SELECT anon_4.creation_time AS creation_time, anon_4.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 3
+AND jobs.creation_time >= :creation_time_3::BIGINT
+AND (jobs.creation_time > :creation_time_4::BIGINT
+OR jobs.id > :id_2::VARCHAR)
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_2::INTEGER) AS anon_4
+UNION ALL
+SELECT anon_5.creation_time AS creation_time, anon_5.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 6
+AND jobs.creation_time >= :creation_time_5::BIGINT
+AND (jobs.creation_time > :creation_time_6::BIGINT
+OR jobs.id > :id_3::VARCHAR)
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_3::INTEGER) AS anon_5
+UNION ALL
+SELECT anon_6.creation_time AS creation_time, anon_6.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 0
+AND jobs.creation_time >= :creation_time_7::BIGINT
+AND (jobs.creation_time > :creation_time_8::BIGINT
+OR jobs.id > :id_4::VARCHAR)
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_4::INTEGER) AS anon_6
+UNION ALL
+SELECT anon_7.creation_time AS creation_time, anon_7.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 1
+AND jobs.creation_time >= :creation_time_9::BIGINT
+AND (jobs.creation_time > :creation_time_10::BIGINT
+OR jobs.id > :id_5::VARCHAR)
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_5::INTEGER) AS anon_7
+UNION ALL
+SELECT anon_8.creation_time AS creation_time, anon_8.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 2
+AND jobs.creation_time >= :creation_time_11::BIGINT
+AND (jobs.creation_time > :creation_time_12::BIGINT
+OR jobs.id > :id_6::VARCHAR)
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_6::INTEGER) AS anon_8
+UNION ALL
+SELECT anon_9.creation_time AS creation_time, anon_9.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
+FROM jobs
+WHERE jobs.status = 4
+AND jobs.creation_time >= :creation_time_13::BIGINT
+AND (jobs.creation_time > :creation_time_14::BIGINT
+OR jobs.id > :id_7::VARCHAR)
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_7::INTEGER) AS anon_9) AS anon_2
+ORDER BY anon_2.creation_time, anon_2.id
+LIMIT :param_8::INTEGER) AS anon_1 ON anon_1.id = jobs.id
+ORDER BY jobs.creation_time, jobs.id
+LIMIT :param_9::INTEGER;
 
 -- search by all that there is
 SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, jobs.timeout,
@@ -1272,7 +1400,8 @@ SELECT jobs.id, jobs.creation_time, jobs.job_name, jobs.params, jobs.workspace, 
     jobs.had_extra_envs
 FROM jobs
 JOIN (SELECT anon_2.id AS id
-FROM (SELECT jobs.id AS id
+FROM (SELECT anon_3.creation_time AS creation_time, anon_3.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
 FROM jobs
 WHERE jobs.workspace = :workspace_1::VARCHAR
 AND jobs.creator = :creator_1::VARCHAR
@@ -1281,10 +1410,10 @@ AND jobs.creation_time <= :creation_time_2::BIGINT
 AND jobs.job_name = :job_name_1::VARCHAR
 AND jobs.status = 3
 ORDER BY jobs.creation_time, jobs.id
-LIMIT :param_1::INTEGER) AS anon_2
+LIMIT :param_1::INTEGER) AS anon_3
 UNION ALL
-SELECT anon_3.id AS id
-FROM (SELECT jobs.id AS id
+SELECT anon_4.creation_time AS creation_time, anon_4.id AS id
+FROM (SELECT jobs.creation_time AS creation_time, jobs.id AS id
 FROM jobs
 WHERE jobs.workspace = :workspace_1::VARCHAR
 AND jobs.creator = :creator_1::VARCHAR
@@ -1293,14 +1422,50 @@ AND jobs.creation_time <= :creation_time_2::BIGINT
 AND jobs.job_name = :job_name_1::VARCHAR
 AND jobs.status = 1
 ORDER BY jobs.creation_time, jobs.id
-LIMIT :param_2::INTEGER) AS anon_3) AS anon_1 ON anon_1.id = jobs.id
+LIMIT :param_2::INTEGER) AS anon_4) AS anon_2
+ORDER BY anon_2.creation_time, anon_2.id
+LIMIT :param_3::INTEGER) AS anon_1 ON anon_1.id = jobs.id
 ORDER BY jobs.creation_time, jobs.id
-LIMIT :param_3::INTEGER;
+LIMIT :param_4::INTEGER;
 
 -- deletion by age
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status + 0 IN (2, 3, 4, 5)
+WHERE jobs.status = 5
+AND jobs.status + 0 IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER))
+AND jobs.creation_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT;
+
+-- deletion by age
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 3
+AND jobs.status + 0 IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER))
+AND jobs.creation_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT;
+
+-- deletion by age
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 2
+AND jobs.status + 0 IN (2, 3, 4, 5)
+AND (jobs.lease_expires_at IS NULL
+OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER))
+AND jobs.creation_time < (CAST(FLOOR(EXTRACT(EPOCH
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER) - :param_1::BIGINT;
+
+-- deletion by age
+SELECT jobs.id
+FROM jobs
+WHERE jobs.status = 4
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
 FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER))
@@ -1319,11 +1484,11 @@ FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
 -- deletion by id
 SELECT jobs.id
 FROM jobs
-WHERE jobs.status + 0 IN (2, 3, 4, 5)
+WHERE jobs.id IN (:id_1_1::VARCHAR)
+AND jobs.status + 0 IN (2, 3, 4, 5)
 AND (jobs.lease_expires_at IS NULL
 OR jobs.lease_expires_at < (CAST(FLOOR(EXTRACT(EPOCH
-FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER))
-AND jobs.id IN (:id_1_1::VARCHAR);
+FROM statement_timestamp()) * 1000) AS BIGINT) + :now_ms_1::INTEGER));
 
 -- T1 of several, or where an insert answers no row
 INSERT INTO jobs (id, creation_time, job_name, params, workspace, timeout, status, retry_count,

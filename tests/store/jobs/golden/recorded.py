@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import sqlalchemy
-from sqlalchemy import ClauseElement, Select, UpdateBase
+from sqlalchemy import ClauseElement, SelectBase, UpdateBase
 from sqlalchemy.dialects import mssql, mysql, postgresql, sqlite
 
 from mlflow.entities._job_status import JobStatus
@@ -94,7 +94,7 @@ def _recording(engine) -> Iterator[list[ClauseElement]]:
     sent: list[ClauseElement] = []
 
     def keep(connection, clauseelement, multiparams, params, execution_options):
-        if isinstance(clauseelement, (Select, UpdateBase)):
+        if isinstance(clauseelement, (SelectBase, UpdateBase)):
             sent.append(clauseelement)
 
     sqlalchemy.event.listen(engine, "before_execute", keep)
