@@ -166,6 +166,8 @@ def test_an_index_from_before_the_first_release_goes_with_a_downgrade(whole):
 
 
 OPTIONS = {
+    "autovacuum_analyze_threshold": "1000",
+    "autovacuum_analyze_scale_factor": "0.01",
     "autovacuum_vacuum_threshold": "1000",
     "autovacuum_vacuum_scale_factor": "0.01",
     "vacuum_index_cleanup": "on",

@@ -27,8 +27,11 @@ _FORMER_INDEXES = ["index_jobs_creation_time"]
 
 # Each job leaves a dead entry at the old end of the index of claims, where every claim begins to
 # read. PostgreSQL waits until a fifth of all rows is dead, however many have ended for good, and
-# then passes over the indexes of a large table of which few pages are touched.
-_VACUUM = {
+# then passes over the indexes of a large table of which few pages are touched. Nor does it learn that
+# a tenth of such a table waits, and takes for short a range of the index of states which is not.
+_STORAGE = {
+    "autovacuum_analyze_threshold": "1000",
+    "autovacuum_analyze_scale_factor": "0.01",
     "autovacuum_vacuum_threshold": "1000",
     "autovacuum_vacuum_scale_factor": "0.01",
     "vacuum_index_cleanup": "on",
@@ -82,7 +85,12 @@ def _indexes():
         if dialect == "sqlite"
         else ("index_jobs_claim", claimed_by, _PENDING[dialect]),
         ("index_jobs_unfinished_lock_key", ["lock_key", "workspace"], _UNFINISHED_EXCLUSIVE),
-        ("index_jobs_discovered_canceled", ["last_update_time"], _DISCOVERED_CANCELED),
+        # The status is always the same there. SQLite prefers indexes of which it can use two columns.
+        (
+            "index_jobs_discovered_canceled",
+            ["status", "last_update_time"],
+            _DISCOVERED_CANCELED,
+        ),
         ("index_jobs_status_last_update_time", ["status", "last_update_time"], _TERMINAL),
         # So PostgreSQL leaves out of as many as it can what a claim writes. Rows that somebody owns
         # are few, and are found by MLflow's own index of the status and the lease.
@@ -148,12 +156,12 @@ def upgrade():
                 sqlite_where=where,
                 mssql_where=where,
             )
-    _set_options({name: value for name, value in _VACUUM.items() if name not in _options()})
+    _set_options({name: value for name, value in _STORAGE.items() if name not in _options()})
 
 
 def downgrade():
     # `params` and `result` stay wide: narrowing them would cut what they hold.
-    _reset_options([name for name in _VACUUM if _options().get(name) == _VACUUM[name]])
+    _reset_options([name for name in _STORAGE if _options().get(name) == _STORAGE[name]])
     inspector = sa.inspect(op.get_bind())
     present = {index["name"] for index in inspector.get_indexes("jobs")}
     for name in [*(name for name, _, _ in _indexes()), *_FORMER_INDEXES]:

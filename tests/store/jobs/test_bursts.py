@@ -98,6 +98,13 @@ def test_retention_reads_as_little_where_what_has_ended_lies_behind_what_waits(s
         assert plan.read <= MOST_READ[store.db_type], plan
 
 
+def test_the_look_for_what_discovery_left_passes_over_what_users_canceled(store):
+    add_jobs(store, "usual", ENDED, JobStatus.CANCELED)
+    (only,) = record(store, lambda: store.has_expired())
+    plan = explain(store, only)
+    assert plan.read <= MOST_READ[store.db_type], plan
+
+
 def add_jobs(
     store: SqlAlchemyJobStore, name: str, count: int, status: JobStatus = JobStatus.PENDING
 ) -> None:
