@@ -27,8 +27,8 @@ _FORMER_INDEXES = ["index_jobs_creation_time"]
 
 # Each job leaves a dead entry at the old end of the index of claims, where every claim begins to
 # read. PostgreSQL waits until a fifth of all rows is dead, however many have ended for good, and
-# then passes over the indexes of a large table of which few pages are touched. Nor does it learn that
-# a tenth of such a table waits, and takes for short a range of the index of states which is not.
+# then passes over the indexes of a large table of which few pages are touched. Nor does it learn
+# that a tenth of such a table waits, and takes for short a range of the index of states that is not.
 _STORAGE = {
     "autovacuum_analyze_threshold": "1000",
     "autovacuum_analyze_scale_factor": "0.01",
@@ -85,7 +85,7 @@ def _indexes():
         if dialect == "sqlite"
         else ("index_jobs_claim", claimed_by, _PENDING[dialect]),
         ("index_jobs_unfinished_lock_key", ["lock_key", "workspace"], _UNFINISHED_EXCLUSIVE),
-        # The status is always the same there. SQLite prefers indexes of which it can use two columns.
+        # With the status, since SQLite prefers indexes of which it can use two columns.
         (
             "index_jobs_discovered_canceled",
             ["status", "last_update_time"],
