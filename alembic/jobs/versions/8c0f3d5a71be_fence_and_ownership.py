@@ -28,7 +28,7 @@ _FORMER_INDEXES = ["index_jobs_creation_time"]
 # Each job leaves a dead entry at the old end of the index of claims, where every claim begins to
 # read. PostgreSQL waits until a fifth of all rows is dead, however many have ended for good, and
 # then passes over the indexes of a large table of which few pages are touched. Nor does it learn
-# that a tenth of such a table waits, and takes for short a range of the index of states that is not.
+# that a tenth of such a table waits: it takes the index of states to be short where it is not.
 _STORAGE = {
     "autovacuum_analyze_threshold": "1000",
     "autovacuum_analyze_scale_factor": "0.01",
