@@ -1,10 +1,13 @@
 """A client, a web worker and `mlflow server` import no more of the jobs subsystem than they use."""
 
+import inspect
 import os
 import subprocess
 import sys
 
 import pytest
+
+import mlflow.server
 
 _OURS = ("mlflow.server.jobs", "mlflow.store.jobs")
 # What runs jobs, what they run, and what only the scheduler needs.
@@ -43,3 +46,11 @@ def test_a_client_imports_nothing_of_the_subsystem():
 @pytest.mark.parametrize("module", ["mlflow.server", "mlflow.server.fastapi_app", "mlflow.cli"])
 def test_a_web_worker_imports_nothing_that_only_a_runner_needs(module):
     assert _imported_with(module) & _OF_THE_RUNNER == set()
+
+
+def test_the_main_process_of_a_server_imports_no_job_functions():
+    # All that it needs of the subsystem beside those; `utils` is there for others.
+    needed = ["requirements", "executor_registry", "main_process", "launch"]
+    modules = ", ".join(f"mlflow.server.jobs.{name}" for name in needed)
+    assert _imported_with(modules) & _OF_THE_RUNNER == set()
+    assert "mlflow.server.jobs.utils" not in inspect.getsource(mlflow.server)

@@ -70,6 +70,9 @@ _SPARE_MS = 20
 _HARMLESS_FILES = ("/dev/null", "/dev/random", "/dev/urandom")
 # Looks among all variables for those of its own, which are compared by name (`job_environment`).
 _LOOKS_FOR_ITS_OWN = "tqdm.std"
+# Colours pages that show where a template failed, which nothing of MLflow makes. Mako does without
+# it, and without the lexers of all languages that it brings along.
+_COLOURS = "mako.ext.pygmentplugin"
 # Packages, which nobody changes beneath a running server. What is installed anew comes as a whole,
 # the module of the job function included.
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -127,6 +130,7 @@ def warm_up(withheld: Collection[str], own: Collection[int], besides: Collection
     with contextlib.suppress(ImportError):
         importlib.import_module(_LOOKS_FOR_ITS_OWN)
     with watched_environment() as seen, _uncollected():
+        _import_mako_without_colours()
         modules = _import_all(withheld, own)
         child = importlib.import_module("mlflow.server.jobs.local.fork_child")
         child.prepare()
@@ -256,6 +260,19 @@ def _flush() -> None:
         with contextlib.suppress(AttributeError, OSError, ValueError):
             # Closed, or not there.
             stream.flush()
+
+
+def _import_mako_without_colours() -> None:
+    # Already there, it costs nothing more.
+    if _COLOURS in sys.modules:
+        return
+    # An entry that is None makes an import fail.
+    sys.modules[_COLOURS] = None
+    try:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("mako.exceptions")
+    finally:
+        del sys.modules[_COLOURS]
 
 
 def _import_all(withheld: Collection[str], own: Collection[int]) -> list[ModuleType]:

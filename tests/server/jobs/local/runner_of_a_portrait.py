@@ -26,7 +26,7 @@ said = {
     "pid": os.getpid(),
     "server": forks._server and forks._server.pid,
     "words_of_job": words,
-    "has_imported_jobs": "forked_jobs" in sys.modules,
+    "imported": [*sys.modules],
     "environment": dict(os.environ),
     "name": __name__,
     "arguments": sys.argv[1:],
