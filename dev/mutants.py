@@ -820,4 +820,22 @@ MUTANTS = [
         "        if False:\n",
         test="test_recovery.py",
     ),
+    _store(
+        "I5",
+        "what a transaction wrote is undone before its connection is used again",
+        "joined_begin",
+        'cursor.execute("ROLLBACK")',
+        "pass",
+        test="test_joined_begin.py",
+        database="postgresql",
+    ),
+    _store(
+        "I5",
+        "a connection that cannot roll back is given to nobody",
+        "joined_begin",
+        "        connection.invalidate()\n",
+        "        pass\n",
+        test="test_joined_begin.py",
+        database="postgresql",
+    ),
 ]

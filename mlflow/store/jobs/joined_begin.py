@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; "
 _IS_DUE = "mlflow_jobs_begin_is_due"
@@ -37,7 +38,7 @@ def transaction(connection: Connection) -> Iterator[None]:
     try:
         yield
         if not info.pop(_IS_DUE, False):
-            connection.exec_driver_sql("COMMIT")
+            _commit(connection, driver)
     except BaseException:
         _roll_back(connection, driver)
         raise
@@ -45,6 +46,17 @@ def transaction(connection: Connection) -> Iterator[None]:
         info.pop(_IS_DUE, None)
         if not driver.closed:
             driver.autocommit = False
+
+
+def _commit(connection: Connection, driver: Any) -> None:
+    dialect = connection.dialect
+    try:
+        with driver.cursor() as cursor:
+            cursor.execute("COMMIT")
+    except dialect.dbapi.Error as error:
+        raise DBAPIError.instance(
+            "COMMIT", (), error, dialect.dbapi.Error, dialect=dialect
+        ) from error
 
 
 def _roll_back(connection: Connection, driver: Any) -> None:

@@ -58,12 +58,14 @@ def test_begin_goes_with_the_first_statement(engine, transactions):
     assert sent(engine, transactions, work) == [
         "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1",
         "SELECT 2",
-        "COMMIT",
     ]
 
 
 def test_work_that_sends_nothing_begins_nothing(engine, transactions):
     assert sent(engine, transactions, lambda connection: None) == []
+    with engine.connect() as connection:
+        # As that there is nothing to commit.
+        assert connection.connection.driver_connection.notices == []
 
 
 def test_its_statements_apply_together(store, transactions):
@@ -92,6 +94,39 @@ def test_statements_of_many_values_are_of_it_too(store, engine, transactions, ca
     # As that a transaction has begun already.
     assert caplog.messages == []
     assert creators(store, *ids) == ["new"] * 3
+
+
+def test_a_commit_that_the_server_refuses_is_an_error_of_the_database(store, transactions):
+    def work(connection):
+        connection.exec_driver_sql(
+            "CREATE TEMP TABLE late (x int UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP"
+        )
+        connection.exec_driver_sql("INSERT INTO late VALUES (1), (1)")
+
+    with pytest.raises(JobStoreUnavailable, match="UniqueViolation"):
+        transactions.write(work)
+    transactions.write(lambda connection: connection.exec_driver_sql("SELECT 1"))
+
+
+def test_a_commit_that_concurrent_work_undid_is_tried_again(engine):
+    attempts = []
+
+    def work(connection):
+        attempts.append(connection)
+        if len(attempts) == 1:
+            connection.exec_driver_sql(
+                "CREATE FUNCTION pg_temp.fail() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '40001'; END $$"
+            )
+            connection.exec_driver_sql("CREATE TEMP TABLE late (x int)")
+            connection.exec_driver_sql(
+                "CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON late DEFERRABLE INITIALLY "
+                "DEFERRED FOR EACH ROW EXECUTE FUNCTION pg_temp.fail()"
+            )
+            connection.exec_driver_sql("INSERT INTO late VALUES (1)")
+
+    Transactions(engine, pause=lambda seconds: None).write(work)
+    assert len(attempts) == 2
 
 
 def test_a_savepoint_may_come_first(store, transactions):

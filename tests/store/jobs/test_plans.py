@@ -300,12 +300,11 @@ def record(store: SqlAlchemyJobStore, action) -> list[tuple[str, Any]]:
 
 
 def sent_by(store: SqlAlchemyJobStore, action) -> list[tuple[str, Any]]:
-    """All statements that an action sends, with their parameters, but for BEGIN and COMMIT."""
+    """All statements that an action sends, with their parameters; without BEGIN."""
     sent = []
 
     def keep(connection, cursor, statement, parameters, context, executemany):
-        if statement != "COMMIT":
-            sent.append((statement.removeprefix(joined_begin.BEGIN), parameters))
+        sent.append((statement.removeprefix(joined_begin.BEGIN), parameters))
 
     sqlalchemy.event.listen(store.engine, "before_cursor_execute", keep)
     try:

@@ -8,7 +8,7 @@ from mlflow.server.jobs.wakeups import local_socket, postgresql
 from mlflow.server.jobs.wakeups.base import Hint
 from mlflow.server.jobs.wakeups.debounce import Debounced
 
-_announcers: dict[tuple[int, str], "Announcer"] = {}
+_announcers: dict[tuple[int, Any], "Announcer"] = {}
 
 
 def announce(store: Any, hint: Hint) -> None:
@@ -21,7 +21,7 @@ def announce(store: Any, hint: Hint) -> None:
     if (engine := getattr(store, "engine", None)) is None:
         return
     # By process, since a fork has no thread of its parent.
-    key = (os.getpid(), str(engine.url))
+    key = (os.getpid(), engine)
     announcer = _announcers.get(key)
     if announcer is None:
         announcer = _announcers.setdefault(

@@ -15,6 +15,7 @@ import socket
 import stat
 import tempfile
 import threading
+from functools import lru_cache
 from pathlib import Path
 
 from sqlalchemy.engine import URL
@@ -60,8 +61,13 @@ def socket_path() -> Path | None:
     boot_id = _MLFLOW_SERVER_BOOT_ID.get()
     if not boot_id or not hasattr(socket, "AF_UNIX"):
         return None
+    return _socket_path(boot_id, tempfile.gettempdir())
+
+
+@lru_cache(maxsize=8)
+def _socket_path(boot_id: str, temporary: str) -> Path:
     # A digest, since a socket's path may have no more than about a hundred characters.
-    return _directory() / f"{_digest(boot_id)}.sock"
+    return _directory(temporary) / f"{_digest(boot_id)}.sock"
 
 
 def local_receiver(url: URL | None = None) -> "LocalSocketReceiver | None":
@@ -194,8 +200,8 @@ def _is_alive(path: Path) -> bool:
     return True
 
 
-def _directory() -> Path:
-    return Path(tempfile.gettempdir()) / f"mlflow-jobs-{os.getuid()}"
+def _directory(temporary: str) -> Path:
+    return Path(temporary) / f"mlflow-jobs-{os.getuid()}"
 
 
 def _folder_of(url: URL) -> Path:
@@ -203,7 +209,9 @@ def _folder_of(url: URL) -> Path:
     if url.get_backend_name() == "sqlite" and database:
         # Wherever each process was started.
         database = str(Path(database).resolve())
-    return _directory() / _digest(f"{url.get_backend_name()}|{url.host}|{url.port}|{database}")
+    return _directory(tempfile.gettempdir()) / _digest(
+        f"{url.get_backend_name()}|{url.host}|{url.port}|{database}"
+    )
 
 
 def _digest(text: str) -> str:
