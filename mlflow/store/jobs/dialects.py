@@ -204,7 +204,7 @@ def updates_return_subqueries(connection: Connection) -> bool:
 
 def insert_if_absent(connection: Connection, statement: Insert) -> bool:
     """Insert unless a constraint forbids it; a lost race leaves the transaction usable."""
-    alone = connection.get_execution_options().get(_SELF_COMMITTING, False)
+    alone = connection.info.get(_SELF_COMMITTING, False)
     try:
         with nullcontext() if alone else connection.begin_nested():
             return connection.execute(statement).rowcount == 1
@@ -253,22 +253,34 @@ def self_committing(engine: Engine) -> Iterator[Connection]:
     A process that is stopped in between would hold its locks, and commit what it wrote when it
     wakes. SQLite lets nobody else write meanwhile, so there a transaction is as good.
     """
-    options = {_SELF_COMMITTING: True}
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection, connection.begin():
             yield connection
-    elif _switches_silently(engine):
-        with engine.connect() as connection:
-            driver = connection.connection.driver_connection
-            driver.autocommit = True
-            try:
-                yield connection.execution_options(**options)
-            finally:
-                if not driver.closed:
-                    driver.autocommit = False
-    else:
-        with engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT", **options)
+        return
+    with engine.connect() as connection:
+        # The dictionary of the driver's connection, also after that is lost.
+        info = connection.info
+        info[_SELF_COMMITTING] = True
+        try:
+            with _committing_itself(connection):
+                yield connection
+        finally:
+            info.pop(_SELF_COMMITTING, None)
+
+
+@contextmanager
+def _committing_itself(connection: Connection) -> Iterator[None]:
+    if not _switches_silently(connection.engine):
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield
+        return
+    driver = connection.connection.driver_connection
+    driver.autocommit = True
+    try:
+        yield
+    finally:
+        if not driver.closed:
+            driver.autocommit = False
 
 
 @contextmanager

@@ -25,8 +25,10 @@ class Transactions:
     """The three ways in which the store uses one engine."""
 
     def __init__(self, engine: Engine, pause: Callable[[float], None] = time.sleep):
-        # The row count is the answer, and some drivers forget that of an INSERT.
-        self._engine = engine.execution_options(preserve_rowcount=True)
+        # The row count is the answer, and some drivers forget that of an INSERT. An engine with
+        # options of its own would look for listeners in two places, several times a statement.
+        engine.update_execution_options(preserve_rowcount=True)
+        self._engine = engine
         self._transactional = dialects.transactional(self._engine)
         self._joins_begin = joined_begin.enable(engine)
         self._pause = pause
