@@ -33,9 +33,11 @@ def statements_of(store, action):
 
 
 def test_a_submission_is_one_statement_where_the_database_answers_with_the_row(store):
+    # MySQL and MariaDB are asked once how large a text may be.
+    create(store)
     sent = statements_of(store, lambda: create(store))
 
-    assert len(sent) == (2 if store.db_type == "mysql" else 1), sent
+    assert len(sent) == (1 if store.engine.dialect.insert_returning else 2), sent
 
 
 def test_an_idle_claim_is_one_statement_whatever_waits_for_others(store):
