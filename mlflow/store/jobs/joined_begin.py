@@ -64,6 +64,7 @@ def _roll_back(connection: Connection, driver: Any) -> None:
     if driver.closed or connection.invalidated:
         return
     try:
+        # Anything but idle, which is zero.
         if driver.get_transaction_status():
             with driver.cursor() as cursor:
                 cursor.execute("ROLLBACK")
