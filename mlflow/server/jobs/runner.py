@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection
+from typing import NoReturn
 
 from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
 from mlflow.server.jobs.backend_call import BackendFailed, backend_call
@@ -43,7 +44,7 @@ from mlflow.server.jobs.wiring import build
 from mlflow.store.jobs.errors import JobStoreUnavailable
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 
-# By name: this module runs as `__main__`.
+# By name: this module may run as `__main__`.
 _logger = logging.getLogger("mlflow.server.jobs.runner")
 
 # Jobs of a server that is gone can hardly do their work, but may be just about to end.
@@ -54,6 +55,14 @@ _HAND_OVER_SECONDS = 2.0
 _STOP_SECONDS = 5.0
 _RECORD_SECONDS = 2.5
 _LAST_WORDS_SECONDS = 1.5
+
+
+def run(arguments: Collection[str]) -> NoReturn:
+    """Be a runner, all the life of this process."""
+    code = main(arguments)
+    logging.shutdown()
+    # A plugin's thread must not keep a runner alive that has nothing left to do.
+    os._exit(code)
 
 
 def main(arguments: Collection[str] = ()) -> int:
@@ -261,7 +270,4 @@ def _abandon(parts: Parts) -> None:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    logging.shutdown()
-    # A plugin's thread must not keep a runner alive that has nothing left to do.
-    os._exit(code)
+    run(sys.argv[1:])

@@ -3,9 +3,9 @@
     python warm_start.py WITHHELD ENVIRONMENT MODULE [ARGUMENT ...]
 
 The first two are descriptors: the names of the variables that are withheld from this process, and
-the whole environment of the runner. This process imports what jobs need without a secret, forks the
-fork server, and only then reads its environment and becomes the runner, which MODULE is. So the
-fork server never had what it must not have, and nothing is imported twice.
+the whole environment of the runner. This process imports what jobs need and MODULE, without a
+secret, forks the fork server, and only then reads its environment and becomes the runner, by `run`
+of MODULE. So the fork server never had what it must not have, and nothing is imported twice.
 
 Where the imports would have seen something else in the runner's environment, or leave a process
 that must not be forked, MODULE is run by a fresh interpreter instead, and a fork server that it
@@ -34,17 +34,8 @@ _HERE = Path(__file__)
 _FORK_SERVER = _HERE.with_name("fork_server.py")
 _ARG_START = 48
 
-# An import writes to much of what was imported before it, and what is written to is not shared.
-_OF_THE_RUNNER = [
-    "mlflow.server.jobs.kernel_alarm",
-    "mlflow.server.jobs.local_executor",
-    "mlflow.server.jobs.server_watch",
-    "mlflow.server.jobs.stop_requests",
-    "mlflow.server.jobs.watchdog",
-    "mlflow.server.jobs.wiring",
-    "mlflow.store.db.trace_rollups",
-    "mlflow.store.jobs.sqlalchemy_store",
-]
+# What a runner needs, and imports when it first does.
+_NEEDED_LATER = ["mlflow.store.db.trace_rollups"]
 # Gives all variables to a program that tells it of the machine, and so can be imported unwatched.
 _ASKS_A_PROGRAM = "croniter"
 
@@ -57,7 +48,9 @@ def main(withheld_fd: str, environment_fd: str, module: str, *arguments: str) ->
     scrubbed = dict(os.environ)
     importlib.import_module(_ASKS_A_PROGRAM)
     try:
-        warm = server.warm_up(_read(withheld_fd), own, _OF_THE_RUNNER)
+        # An import writes to much of what was imported before it, and what is written to is not
+        # shared. So the runner itself is imported before the fork.
+        warm = server.warm_up(_read(withheld_fd), own, [module, *_NEEDED_LATER])
     except server.Unfit as reason:
         _start_afresh(reason, _read(environment_fd), module, arguments)
     # Later on it would end the sharing.
@@ -81,7 +74,7 @@ def main(withheld_fd: str, environment_fd: str, module: str, *arguments: str) ->
     told = {**warm.told, "reads": warm.told["reads"] | warm.written}
     adopt(dataclasses.replace(twin, told=told))
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.modules[module].run(arguments)
 
 
 def _be_fork_server(

@@ -31,6 +31,7 @@ def portrait():
     return {
         "pid": os.getpid(),
         "imported_by": IMPORTED_BY,
+        "has_runner": "runner_of_a_portrait" in sys.modules,
         "session": os.getsid(0),
         "group": os.getpgrp(),
         "environment": dict(os.environ),

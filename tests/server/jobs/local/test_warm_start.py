@@ -6,8 +6,6 @@ A start takes seconds, so most tests share one.
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +14,6 @@ import pytest
 from mlflow.server.jobs import launch
 from mlflow.server.jobs.local.family import MARK_ENV_VAR
 from mlflow.server.jobs.local.forking import Forking
-from mlflow.server.jobs.local.job_environment import fork_server_environment
 from mlflow.server.jobs.runner_orders import ORDERS_ON_STDIN, Order
 from mlflow.server.jobs.subprocess_protocol import _SubprocessJobResult, write_error_classes
 from tests.processes import is_alive, memory_holds
@@ -91,30 +88,16 @@ def test_mako_is_imported_without_the_lexers_of_all_languages(said):
     assert {"pygments", "mako.ext.pygmentplugin"}.isdisjoint(said["imported"])
 
 
-def test_hardly_anything_of_the_runner_is_imported_after_the_fork():
-    code = f"""
-import runpy, sys
-start = runpy.run_path({launch._WARM_START!r})
-start["importlib"].import_module(start["_ASKS_A_PROGRAM"])
-server = start["_parts_of"](start["_FORK_SERVER"])
-server.warm_up([], server.descriptors().keys(), start["_OF_THE_RUNNER"])
-before = {{*sys.modules}}
-import mlflow.server.jobs.runner
-print(*sorted(sys.modules.keys() - before))
-"""
-    env = fork_server_environment({**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"})
-    ran = subprocess.run(
-        [sys.executable, "-c", code], env=env, check=True, stdout=subprocess.PIPE, text=True
-    )
-    assert ran.stdout.split() == ["mlflow.server.jobs.runner"]
+def test_the_runner_itself_is_imported_before_the_fork(said):
+    assert said["job"]["has_runner"]
 
 
-def test_the_runner_has_its_whole_environment_and_is_run_as_a_module(said):
+def test_the_runner_has_its_whole_environment_and_its_arguments(said):
     environment = said["environment"]
     assert {name: environment[name] for name in _SECRETS} == _SECRETS
     assert environment["MLFLOW_SERVER_PID"] == str(os.getpid())
     assert MARK_ENV_VAR not in environment
-    assert (said["name"], said["arguments"]) == ("__main__", [ORDERS_ON_STDIN])
+    assert (said["name"], said["arguments"]) == ("runner_of_a_portrait", [ORDERS_ON_STDIN])
 
 
 def test_the_fork_server_is_one_thread_in_a_session_of_its_own_with_two_descriptors(said):
