@@ -6,6 +6,8 @@ A start takes seconds, so most tests share one.
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from mlflow.server.jobs import launch
 from mlflow.server.jobs.local.family import MARK_ENV_VAR
 from mlflow.server.jobs.local.forking import Forking
+from mlflow.server.jobs.local.job_environment import fork_server_environment
 from mlflow.server.jobs.runner_orders import ORDERS_ON_STDIN, Order
 from mlflow.server.jobs.subprocess_protocol import _SubprocessJobResult, write_error_classes
 from tests.processes import is_alive, memory_holds
@@ -90,6 +93,23 @@ def test_mako_is_imported_without_the_lexers_of_all_languages(said):
 
 def test_the_runner_itself_is_imported_before_the_fork(said):
     assert said["job"]["has_runner"]
+
+
+def test_the_runner_of_a_server_leaves_a_process_that_may_be_forked_when_it_is_imported():
+    code = f"""
+import runpy, sys
+start = runpy.run_path({launch._WARM_START!r})
+start["importlib"].import_module(start["_ASKS_A_PROGRAM"])
+server = start["_parts_of"](start["_FORK_SERVER"])
+runner = {launch._RUNNER_MODULE!r}
+server.warm_up([], server.descriptors().keys(), [runner, *start["_NEEDED_LATER"]])
+print(sys.modules[runner].run.__module__)
+"""
+    env = fork_server_environment({**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"})
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=env, check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert ran.stdout.split() == [launch._RUNNER_MODULE]
 
 
 def test_the_runner_has_its_whole_environment_and_its_arguments(said):
