@@ -76,8 +76,12 @@ class Ours(Contender):
 
     def enqueue(self, sent_at: float) -> None:
         params = json.dumps({"sent_at": sent_at})
-        self._store.create_job(NAME, params, executor_backend=_BACKEND)
-        announce(self._store, Hint.WORK)
+        self._store.create_job(
+            NAME,
+            params,
+            executor_backend=_BACKEND,
+            on_committed=lambda: announce(self._store, Hint.WORK),
+        )
 
     def enqueue_bulk(self, count: int) -> bool:
         params = json.dumps({"sent_at": time.time()})

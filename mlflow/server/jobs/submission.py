@@ -97,10 +97,11 @@ def submit_job(
         sealed_environment=seal(job_id, extra_envs) if extra_envs else None,
         term=submitting_term(),
         job_id=job_id,
+        # Before the job is read back: the runner need not wait for that.
+        on_committed=lambda: announce(store, Hint.WORK),
     )
     if job is None:
         raise JobError(f"The leader's last {metadata.name} of the same lock key has not ended.")
-    announce(store, Hint.WORK)
     return job
 
 

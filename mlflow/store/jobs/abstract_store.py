@@ -9,7 +9,7 @@ input that could never be right, or when the database fails.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from mlflow.entities._job import Job, JobProgress, JobScopedPermission
@@ -68,6 +68,7 @@ class AbstractJobStore(ABC):
         term: Term | None = None,
         workspace: str | None = None,
         job_id: str | None = None,
+        on_committed: Callable[[], None] | None = None,
     ) -> Job | None:
         """T1. Insert a PENDING row.
 
@@ -84,6 +85,8 @@ class AbstractJobStore(ABC):
                 a lock key, only when no unfinished row of the workspace has the same key.
             workspace: Owner of the job; the active or default workspace when None.
             job_id: Id to use instead of a new one.
+            on_committed: Called once the row is there for everybody, which is before the job is
+                answered. Not called when nothing was inserted. Must not raise.
 
         Returns:
             The job, or None when the lock key already has an unfinished job (with a term only).

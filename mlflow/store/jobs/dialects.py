@@ -4,7 +4,7 @@ import logging
 import select
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +37,7 @@ _logger = logging.getLogger(__name__)
 _MOST_TEXT_BYTES = 32 * 1024 * 1024
 _SILENT_PING_SECONDS = 60.0
 _SELF_COMMITTING = "self_committing"
+_WHEN_COMMITTED = "mlflow_jobs_when_committed"
 _SQLITE_BUSY_MS = 20_000
 _SQLITE_IS_SET_UP = "mlflow_jobs_is_set_up"
 _MYSQL_ESCAPED = "\\'\"\n\r\x1a"
@@ -254,8 +255,16 @@ def self_committing(engine: Engine) -> Iterator[Connection]:
     wakes. SQLite lets nobody else write meanwhile, so there a transaction is as good.
     """
     if engine.dialect.name == "sqlite":
-        with engine.connect() as connection, connection.begin():
-            yield connection
+        with engine.connect() as connection:
+            info, waiting = connection.info, []
+            info[_WHEN_COMMITTED] = waiting
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                del info[_WHEN_COMMITTED]
+            for call in waiting:
+                call()
         return
     with engine.connect() as connection:
         # The dictionary of the driver's connection, also after that is lost.
@@ -266,6 +275,20 @@ def self_committing(engine: Engine) -> Iterator[Connection]:
                 yield connection
         finally:
             info.pop(_SELF_COMMITTING, None)
+
+
+def call_when_committed(connection: Connection, call: Callable[[], None] | None) -> None:
+    """Call as soon as others see what a self-committing connection has written.
+
+    That is now, but for SQLite, where it is the end of the transaction.
+    """
+    if call is None:
+        return
+    waiting = connection.info.get(_WHEN_COMMITTED)
+    if waiting is None:
+        call()
+    else:
+        waiting.append(call)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What users do: submit, read, cancel and delete (T1, T8)."""
 
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy
@@ -48,6 +48,7 @@ class UserVerbs(SqlStore):
         term: Term | None = None,
         workspace: str | None = None,
         job_id: str | None = None,
+        on_committed: Callable[[], None] | None = None,
     ) -> Job | None:
         values = self._values_of(
             NewJob(
@@ -65,10 +66,10 @@ class UserVerbs(SqlStore):
         )
         if term is None:
             return self._transactions.write_statement(
-                lambda connection: self._insert(connection, values)
+                lambda connection: self._insert(connection, values, on_committed)
             )
         return self._transactions.write_statement(
-            lambda connection: self._insert_under(connection, term, values)
+            lambda connection: self._insert_under(connection, term, values, on_committed)
         )
 
     def create_jobs(self, new: Sequence[NewJob]) -> list[str]:
@@ -78,17 +79,28 @@ class UserVerbs(SqlStore):
             self._transactions.write(lambda connection: connection.execute(statement, rows))
         return [row["id"] for row in rows]
 
-    def _insert(self, connection: Connection, values: dict[str, Any]) -> Job:
+    def _insert(
+        self,
+        connection: Connection,
+        values: dict[str, Any],
+        on_committed: Callable[[], None] | None,
+    ) -> Job:
         shape = (*values,), self.clock_offset_ms
         if dialects.inserts_return_rows(connection):
-            inserted = prepared.create_and_tell_time(*shape)
-            created = driver_text.execute(connection, inserted, values).scalar_one()
-            return job_row.of_new(values, created)
+            inserting = prepared.create_and_tell_time(*shape)
+            inserted = driver_text.execute(connection, inserting, values)
+            dialects.call_when_committed(connection, on_committed)
+            return job_row.of_new(values, inserted.scalar_one())
         connection.execute(prepared.create(*shape), values)
+        dialects.call_when_committed(connection, on_committed)
         return job_row.to_entity(read_job(connection, jobs.c.id == values["id"]))
 
     def _insert_under(
-        self, connection: Connection, term: Term, values: dict[str, Any]
+        self,
+        connection: Connection,
+        term: Term,
+        values: dict[str, Any],
+        on_committed: Callable[[], None] | None,
     ) -> Job | None:
         values = values | {"discovered_by": term.holder}
         unless_unfinished = values["lock_key"] is not None
@@ -100,6 +112,7 @@ class UserVerbs(SqlStore):
             done = connection.execute(prepared_discovery.create(*shape), values).rowcount == 1
             row = read_job(connection, jobs.c.id == values["id"]) if done else None
         if row is not None:
+            dialects.call_when_committed(connection, on_committed)
             return job_row.to_entity(row)
         if unless_unfinished and lease_rows.is_held(connection, term, self._now):
             return None

@@ -4,9 +4,9 @@ import pytest
 
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs import dialects
-from mlflow.store.jobs.errors import InvalidJobField, JobStoreUnavailable
+from mlflow.store.jobs.errors import InvalidJobField, JobStoreUnavailable, LeadershipLost
 from mlflow.store.jobs.values import NewJob
-from tests.store.jobs.store_factories import claim, create, row_of
+from tests.store.jobs.store_factories import claim, create, lead, row_of
 
 GRANT = {"resource_type": "experiment", "resource_identifier": "7", "permission": "EDIT"}
 FIELDS = {
@@ -29,6 +29,48 @@ def test_a_created_job_is_answered_as_it_is_stored(store, monkeypatch, answers_r
     assert created.status is JobStatus.PENDING
     assert [each.permission for each in created.scoped_permissions] == ["EDIT"]
     assert created.had_extra_envs
+
+
+@pytest.mark.parametrize("answers_row", [True, False])
+@pytest.mark.parametrize("has_term", [False, True])
+def test_who_is_called_at_the_commit_finds_the_job(store, monkeypatch, answers_row, has_term):
+    if not answers_row:
+        monkeypatch.setattr(dialects, "inserts_return_rows", lambda connection: False)
+    found = []
+
+    def look_over_another_connection():
+        found.append(store.get_job("mine").job_id)
+
+    create(
+        store,
+        job_id="mine",
+        term=lead(store) if has_term else None,
+        on_committed=look_over_another_connection,
+    )
+    assert found == ["mine"]
+
+
+def test_nobody_is_called_when_nothing_was_inserted(store):
+    calls = []
+    term = lead(store)
+
+    def create_again(term):
+        return create(
+            store,
+            job_id="mine",
+            lock_key="key",
+            term=term,
+            on_committed=lambda: calls.append("called"),
+        )
+
+    assert create_again(term) is not None
+    assert create_again(term) is None
+    with pytest.raises(JobStoreUnavailable):
+        create_again(None)
+    assert store.release_scheduler_lease(term)
+    with pytest.raises(LeadershipLost):
+        create_again(term)
+    assert calls == ["called"]
 
 
 def test_many_jobs_are_stored_as_each_would_be_alone(store):
