@@ -1,9 +1,6 @@
 """All that differs between the databases: their time, locks, races and transactions. Keeps I7."""
 
 import logging
-import select
-import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -31,11 +28,13 @@ from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.functions import FunctionElement
 
+from mlflow.store.jobs import at_hand
+from mlflow.store.jobs.silent_ping import SilentPing
+
 _logger = logging.getLogger(__name__)
 
 # Far below what any of them could hold; a row is read whole, in web workers too.
 _MOST_TEXT_BYTES = 32 * 1024 * 1024
-_SILENT_PING_SECONDS = 60.0
 _SELF_COMMITTING = "self_committing"
 _WHEN_COMMITTED = "mlflow_jobs_when_committed"
 _SQLITE_BUSY_MS = 20_000
@@ -255,7 +254,7 @@ def self_committing(engine: Engine) -> Iterator[Connection]:
     wakes. SQLite lets nobody else write meanwhile, so there a transaction is as good.
     """
     if engine.dialect.name == "sqlite":
-        with engine.connect() as connection:
+        with at_hand.connect(engine) as connection:
             info, waiting = connection.info, []
             info[_WHEN_COMMITTED] = waiting
             try:
@@ -266,7 +265,7 @@ def self_committing(engine: Engine) -> Iterator[Connection]:
             for call in waiting:
                 call()
         return
-    with engine.connect() as connection:
+    with at_hand.connect(engine) as connection:
         # The dictionary of the driver's connection, also after that is lost.
         info = connection.info
         info[_SELF_COMMITTING] = True
@@ -341,12 +340,14 @@ def prepare(engine: Engine) -> None:
 
     Readers and a writer of one SQLite file work side by side from then on; the file remembers it.
     """
-    if _switches_silently(engine) and not isinstance(engine.dialect.do_ping, _SilentPing):
-        engine.dialect.do_ping = _SilentPing(engine)
+    if _switches_silently(engine) and not isinstance(engine.dialect.do_ping, SilentPing):
+        engine.dialect.do_ping = SilentPing(engine)
     if isinstance(engine.pool, QueuePool):
         # The connection that was used last: what its server process has at hand serves again, while
         # taken in turn each would begin cold. A pool that is made anew is like the one before it.
         engine.pool._pool.use_lifo = True
+    if _switches_silently(engine) or engine.dialect.name == "sqlite":
+        at_hand.enable(engine)
     if engine.dialect.name != "sqlite":
         return
     with engine.connect() as connection:
@@ -409,39 +410,6 @@ def _set(connection: Any, statement: str) -> None:
         _logger.warning("The database refuses limits on held locks: %s", type(e).__name__)
     finally:
         cursor.close()
-
-
-class _SilentPing:
-    """Is a pooled connection alive? Asked of its socket if it was in use just now.
-
-    A server that ends a connection says so on it, and then there is something to read. A connection
-    that was idle for long may have been forgotten on the way without a word, so it is asked by a
-    statement, as every one is otherwise.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._ping = engine.dialect.do_ping
-        self._used_at: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
-        event.listen(engine, "checkin", self._note_use)
-
-    def __call__(self, dbapi_connection: Any) -> bool:
-        idle_since = self._used_at.get(dbapi_connection, float("-inf"))
-        if time.monotonic() - idle_since < _SILENT_PING_SECONDS and not _speaks(dbapi_connection):
-            return True
-        return self._ping(dbapi_connection)
-
-    def _note_use(self, dbapi_connection: Any, _record: Any) -> None:
-        if dbapi_connection is not None:
-            self._used_at[dbapi_connection] = time.monotonic()
-
-
-def _speaks(dbapi_connection: Any) -> bool:
-    """The server has sent something unasked: mostly that it is gone."""
-    if dbapi_connection.closed or not hasattr(select, "poll"):
-        return True
-    poll = select.poll()
-    poll.register(dbapi_connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from mlflow.store.jobs import dialects, joined_begin
+from mlflow.store.jobs import at_hand, dialects, joined_begin
 from mlflow.store.jobs.errors import JobStoreUnavailable
 
 T = TypeVar("T")
@@ -51,9 +51,9 @@ class Transactions:
 
     def _write_once(self, work: Callable[[Connection], T]) -> T:
         if self._joins_begin:
-            with self._engine.connect() as connection, joined_begin.transaction(connection):
+            with at_hand.connect(self._engine) as connection, joined_begin.transaction(connection):
                 return work(connection)
-        with self._transactional.connect() as connection, connection.begin():
+        with at_hand.connect(self._transactional) as connection, connection.begin():
             dialects.begin(connection)
             return work(connection)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy
 
-from mlflow.store.jobs import kept_plans
+from mlflow.store.jobs import at_hand, kept_plans
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import Claim, Success
 from tests.store.jobs.store_factories import claim, claim_one, create, empty, not_exclusive
@@ -39,7 +39,7 @@ def prepared(store) -> dict[str, tuple[int, int]]:
 
     How often it was run by a kept plan, and by a new one.
     """
-    with store.engine.connect() as connection:
+    with at_hand.connect(store.engine) as connection:
         rows = connection.exec_driver_sql(
             "SELECT name, generic_plans, custom_plans FROM pg_prepared_statements "
             "WHERE statement NOT LIKE '%%INSERT INTO jobs%%'"
@@ -89,7 +89,7 @@ def test_a_plan_that_was_made_for_few_rows_reads_as_few_of_many(keeping, known):
     succeeding = sent_by(keeping, lambda: keeping.succeed_all(successes[1:]))
     both = sent_by(keeping, lambda: claim(keeping, capacity={"job": 3}, after=successes[:1]))
 
-    with keeping.engine.connect() as connection:
+    with at_hand.connect(keeping.engine) as connection:
         for statement in (*claiming, *succeeding, *both):
             plan = explain_postgresql(connection, *statement)
             assert plan.read <= MOST_READ["postgresql"], plan
@@ -99,7 +99,7 @@ def test_a_plan_that_was_made_for_few_rows_reads_as_few_of_many(keeping, known):
 @pytest.mark.parametrize("shared", ["taken away", "there already"])
 def test_behind_a_pooler_that_shares_sessions_all_goes_on_without(keeping, shared):
     first = claim_one(keeping)
-    with keeping.engine.connect() as connection:
+    with at_hand.connect(keeping.engine) as connection:
         if shared == "taken away":
             connection.exec_driver_sql("DEALLOCATE ALL")
         else:

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import sqlalchemy
 
-from mlflow.store.jobs import dialects
+from mlflow.store.jobs import at_hand, silent_ping
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import Success
 from tests.proxies import Proxy
@@ -127,6 +127,7 @@ def test_connections_that_the_server_ended_are_replaced_without_an_error(proxy, 
 
 
 def test_a_connection_that_was_idle_for_long_is_asked_by_a_statement(proxy, wired, monkeypatch):
-    monkeypatch.setattr(dialects, "_SILENT_PING_SECONDS", 0.0)
+    for module, constant in ((silent_ping, "_SILENT_PING_SECONDS"), (at_hand, "_KEPT_SECONDS")):
+        monkeypatch.setattr(module, constant, 0.0)
 
     assert len(messages(proxy, lambda: wired.has_tagged_experiment("any"))) == 2
