@@ -3,8 +3,8 @@
 **What it holds.** MLflow, the modules of all job functions, the driver of the store's database,
 which has connected to nothing, and two descriptors besides the standard ones: the control socket to
 its runner and the lifeline of `child_watch`. Its modules lie where the collector does not touch
-them, so that children share their memory, and in spare time it moves them to where a fork is cheap
-(`huge_pages`).
+them and nothing new fits between them (`holes`), so that children share their memory, and in spare
+time it moves them to where a fork is cheap (`huge_pages`).
 
 **What it must not hold**, since every child would inherit it: threads (a lock held by one stays
 locked in a child for ever), open files, sockets and database connections (two processes would
@@ -135,6 +135,7 @@ def warm_up(withheld: Collection[str], own: Collection[int], besides: Collection
         child = importlib.import_module("mlflow.server.jobs.local.fork_child")
         child.prepare()
         free_memory = importlib.import_module("mlflow.server.jobs.local.free_memory")
+        holes = importlib.import_module("mlflow.server.jobs.local.holes")
         huge_pages = importlib.import_module("mlflow.server.jobs.local.huge_pages")
         for name in besides:
             importlib.import_module(name)
@@ -142,6 +143,7 @@ def warm_up(withheld: Collection[str], own: Collection[int], besides: Collection
     if reason := unfitness(seen, own):
         raise Unfit(reason)
     gc.collect()
+    holes.fill()
     gc.freeze()
     free_memory.give_back()
     told = {"reads": seen.reads, "files": _files(modules), "kib": _resident_kib()}

@@ -15,6 +15,7 @@ import wanderers
 
 from mlflow.genai.evaluation.harness import _warmup_litellm
 from mlflow.server.jobs.functions import job
+from mlflow.server.jobs.local import holes
 
 FOREVER_SECONDS = 600
 IMPORTED_BY = os.getpid()
@@ -44,6 +45,7 @@ def portrait():
         "argv": sys.argv,
         "zone": time.tzname[0],
         "frozen": gc.get_freeze_count(),
+        "taken": len(holes._stay),
     }
 
 

@@ -195,6 +195,11 @@ def test_the_collector_of_a_job_leaves_what_was_imported_alone_so_that_its_pages
     assert seen["frozen"] > 100_000
 
 
+def test_what_a_job_makes_is_not_put_between_what_was_imported(shared, run):
+    seen, _ = run(shared, "portrait")
+    assert seen["taken"] > 0
+
+
 def test_no_two_jobs_draw_the_same_random_numbers(shared, run):
     drawn = [run(shared, "portrait")[0]["random"] for _ in range(2)]
     assert not set(drawn[0]) & set(drawn[1])
