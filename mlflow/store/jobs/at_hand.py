@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import Pool, QueuePool
 
 from mlflow.store.jobs.silent_ping import IDLE_SINCE, speaks
 
@@ -30,6 +30,7 @@ _KEPT_SECONDS = 60.0
 @dataclass(frozen=True)
 class _Taken:
     connection: Connection
+    pool: Pool
     until: float
     pid: int
 
@@ -54,7 +55,8 @@ def connect(engine: Engine) -> Iterator[Connection]:
     except BaseException:
         taken.connection.close()
         raise
-    if kept is None or kept or not _may_stay(taken.connection, engine.pool):
+    # A pool that was disposed of meanwhile is followed by another.
+    if kept is None or kept or taken.pool is not engine.pool or not _may_stay(taken):
         taken.connection.close()
     else:
         # SQLAlchemy takes what committed by itself for a transaction that is still open.
@@ -75,14 +77,16 @@ def _take(engine: Engine, kept: deque[_Taken] | None) -> _Taken:
                 taken.connection.info.pop(IDLE_SINCE, None)
                 return taken
             taken.connection.close()
-    return _Taken(engine.connect(), time.monotonic() + _KEPT_SECONDS, os.getpid())
+    pool = engine.pool
+    return _Taken(engine.connect(), pool, time.monotonic() + _KEPT_SECONDS, os.getpid())
 
 
 def _is_gone(connection: Connection) -> bool:
     return connection.dialect.name != "sqlite" and speaks(connection.connection.driver_connection)
 
 
-def _may_stay(connection: Connection, pool: object) -> bool:
+def _may_stay(taken: _Taken) -> bool:
+    connection, pool = taken.connection, taken.pool
     if connection.closed or connection.invalidated:
         return False
     if getattr(connection.connection.driver_connection, "closed", False):

@@ -136,6 +136,15 @@ def test_the_kept_connection_ends_with_its_pool(resting):
 
 
 @where_kept
+def test_one_that_is_in_use_when_its_pool_ends_is_not_kept(resting):
+    with at_hand.connect(resting.engine) as connection:
+        resting.engine.dispose()
+    assert connection.closed
+    assert not at_hand._kept[resting.engine]
+    create(resting)
+
+
+@where_kept
 def test_the_kept_connection_of_a_parent_is_not_ended_by_its_child(resting, monkeypatch):
     create(resting)
     (kept,) = at_hand._kept[resting.engine]
