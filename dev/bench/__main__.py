@@ -13,60 +13,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dev.bench.core import contest as of_core
 from dev.bench.databases import Databases, databases
 from dev.bench.figures import Measured, summary, table
-from dev.bench.growth import contest as of_growth
 from dev.bench.peers import PEERS, PeerEnvironment
-from dev.bench.recovery import contest as of_recovery
 from dev.bench.rounds import progress
-from dev.bench.scoring import contest as of_scoring
-from dev.bench.scoring import discovery as of_discovery
-from dev.bench.servers import contest as of_servers
+from dev.bench.sizes import QUICK, Sizes
 
 KINDS = ("postgresql", "sqlite")
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How much each group measures."""
-
-    servers: of_servers.Sizes = field(default_factory=of_servers.Sizes)
-    core: of_core.Sizes = field(default_factory=of_core.Sizes)
-    growth: of_growth.Sizes = field(default_factory=of_growth.Sizes)
-    scoring: of_scoring.Sizes = field(default_factory=of_scoring.Sizes)
-    recovery: of_recovery.Sizes = field(default_factory=of_recovery.Sizes)
-
-
-QUICK = Sizes(
-    of_servers.Sizes(
-        latencies=(10, 2), throughput=(20, 2), held=2, settle_seconds=5.0, idle_seconds=5.0
-    ),
-    of_core.Sizes(jobs=100, paced=50, idle_seconds=5),
-    of_growth.Sizes(
-        rows=(1_000, 10_000),
-        workspaces=(1, 100),
-        runners=(1, 2),
-        jobs=100,
-        ended=(1_000,),
-        seconds=1.0,
-    ),
-    of_scoring.Sizes(
-        of_discovery.Sizes(traces=(1_000,), experiments=(1, 20), looks=3),
-        waiting=(1_200, 20),
-        batch=10,
-    ),
-    of_recovery.Sizes(default_lease=False),
-)
-
-
-@dataclass(frozen=True)
 class Run:
-    """What all groups are given."""
+    """What all groups are given. Each is imported when it is measured (see `sizes`)."""
 
     databases: Databases
     peers: PeerEnvironment
@@ -77,8 +39,10 @@ class Run:
 
 
 def measure_servers(run: Run) -> dict[str, Measured]:
+    from dev.bench.servers import contest
+
     return {
-        f"Servers on {kind}": of_servers.contest(
+        f"Servers on {kind}": contest.contest(
             run.databases, kind, run.sizes.servers, run.rounds, run.only
         )
         for kind in run.kinds
@@ -86,8 +50,10 @@ def measure_servers(run: Run) -> dict[str, Measured]:
 
 
 def measure_core(run: Run) -> dict[str, Measured]:
+    from dev.bench.core import contest
+
     return {
-        f"Queue core on {kind}": of_core.contest(
+        f"Queue core on {kind}": contest.contest(
             run.databases, run.peers, kind, run.sizes.core, run.rounds, run.only
         )
         for kind in run.kinds
@@ -95,18 +61,22 @@ def measure_core(run: Run) -> dict[str, Measured]:
 
 
 def measure_growth(run: Run) -> dict[str, Measured]:
+    from dev.bench.growth import contest
+
     return {
         f"Growth on {kind}: {title}": measured
         for kind in run.kinds
-        for title, measured in of_growth.contest(
+        for title, measured in contest.contest(
             run.databases, kind, run.sizes.growth, run.rounds
         ).items()
     }
 
 
 def measure_recovery(run: Run) -> dict[str, Measured]:
+    from dev.bench.recovery import contest
+
     return {
-        f"Recovery on {kind}": of_recovery.contest(
+        f"Recovery on {kind}": contest.contest(
             run.databases, kind, run.sizes.recovery, run.rounds, run.only
         )
         for kind in run.kinds
@@ -114,10 +84,12 @@ def measure_recovery(run: Run) -> dict[str, Measured]:
 
 
 def measure_scoring(run: Run) -> dict[str, Measured]:
+    from dev.bench.scoring import contest
+
     return {
         f"Online scoring on {kind}: {title}": measured
         for kind in run.kinds
-        for title, measured in of_scoring.contest(
+        for title, measured in contest.contest(
             run.databases, kind, run.sizes.scoring, run.rounds, run.only
         ).items()
     }

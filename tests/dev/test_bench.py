@@ -2,14 +2,13 @@
 
 import contextlib
 import dataclasses
+import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 
-from dev.bench.__main__ import QUICK
 from dev.bench.core.contest import Entrant
-from dev.bench.core.contest import Sizes as CoreSizes
 from dev.bench.figures import percentile, summary, table
 from dev.bench.growth import contest as growth
 from dev.bench.peers import PEERS
@@ -18,6 +17,13 @@ from dev.bench.scoring import discovery, throughput
 from dev.bench.servers import contest as servers
 from dev.bench.servers import idle
 from dev.bench.servers.replica import Replica
+from dev.bench.sizes import (
+    QUICK,
+    CoreSizes,
+    DiscoverySizes,
+    GrowthSizes,
+    ServersSizes,
+)
 from tests.store.jobs.real_databases import fresh_database
 from tests.tracking_databases import copy_of
 
@@ -36,6 +42,15 @@ def sqlite_files(tmp_path, empty_database):
         yield copy_of(empty_database, folder)
 
     return SimpleNamespace(empty=empty)
+
+
+def test_who_measures_the_memory_of_servers_has_loaded_nothing_that_they_do():
+    modules = "import sys, dev.bench.__main__, dev.bench.servers.contest; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", modules], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "dev.bench.servers.contest" in loaded
+    assert not {"mlflow", "numpy", "pyarrow"} & {each.partition(".")[0] for each in loaded}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +120,7 @@ def test_the_queue_core_is_measured(kind, request):
 
 @pytest.mark.long
 def test_growth_is_measured(sqlite_files):
-    sizes = growth.Sizes(
+    sizes = GrowthSizes(
         rows=(10,), workspaces=(3,), runners=(2,), jobs=25, ended=(10,), seconds=0.5
     )
 
@@ -137,7 +152,7 @@ def test_a_server_is_measured_with_jobs_and_idle_as_it_comes(sqlite_files, monke
         return memory_mib(server)
 
     monkeypatch.setattr(idle, "memory_mib", noting)
-    sizes = servers.Sizes(
+    sizes = ServersSizes(
         latencies=(2, 1), throughput=(3, 1), held=1, settle_seconds=0.0, idle_seconds=0.5
     )
 
@@ -165,7 +180,7 @@ def test_cycles_of_discovery_are_measured(sqlite_files):
 @pytest.mark.long
 @pytest.mark.servers
 def test_cycles_of_stock_are_measured_too(sqlite_files):
-    sizes = discovery.Sizes(traces=(20,), experiments=(2,), looks=1)
+    sizes = DiscoverySizes(traces=(20,), experiments=(2,), looks=1)
 
     measured = discovery.contest(sqlite_files, "sqlite", sizes, rounds=1, only=["stock"])
 

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from dev.bench.core.contest import Entrant, Sizes
+from dev.bench.core.contest import Entrant
 from dev.bench.peers import Peer
+from dev.bench.sizes import CoreSizes
 from dev.build.project import ROOT
 from dev.serving import clean_environment
 from tests.tracking_databases import copy_of
@@ -61,7 +62,7 @@ def test_a_contender_is_told_the_slots_of_its_peer(tmp_path):
     python.write_text(f"#!/bin/sh\necho $5 > {tmp_path}/slots\n")
     python.chmod(0o755)
     databases = SimpleNamespace(empty=lambda kind: contextlib.nullcontext("sqlite://"))
-    entrant = Entrant(Peer("ours", concurrency=20), str(python), databases, "sqlite", Sizes())
+    entrant = Entrant(Peer("ours", concurrency=20), str(python), databases, "sqlite", CoreSizes())
 
     with pytest.raises(RuntimeError, match="produce of dev.bench.core.ours ended with 0"):
         entrant.measure()

@@ -9,7 +9,6 @@ import os
 import statistics
 import subprocess
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 
 from dev.bench.databases import Databases
@@ -17,33 +16,17 @@ from dev.bench.figures import Measured, percentile
 from dev.bench.peers import PEERS, Peer, PeerEnvironment
 from dev.bench.rounds import alternate, progress
 from dev.bench.servers import idle
+from dev.bench.sizes import CoreSizes
 from dev.serving import clean_environment
 
 _CHILD = Path(__file__).with_name("child.py")
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured.
-
-    Attributes:
-        jobs: Enqueued one by one, and again in bulk; all of them are then worked off.
-        rate: Jobs per second while latency is measured.
-        paced: How many jobs that is done with.
-        idle_seconds: How long statements of idle workers are counted.
-    """
-
-    jobs: int = 5000
-    rate: float = 50.0
-    paced: int = 1000
-    idle_seconds: int = 60
 
 
 def contest(
     databases: Databases,
     environment: PeerEnvironment,
     kind: str,
-    sizes: Sizes,
+    sizes: CoreSizes,
     rounds: int,
     only: list[str] | None = None,
 ) -> Measured:
@@ -61,7 +44,7 @@ class Entrant:
     """One contender on one kind of database."""
 
     def __init__(
-        self, peer: Peer, python: str, databases: Databases, kind: str, sizes: Sizes
+        self, peer: Peer, python: str, databases: Databases, kind: str, sizes: CoreSizes
     ) -> None:
         self._peer = peer
         self._python = python

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import sqlalchemy
 
@@ -15,32 +14,14 @@ from dev.bench.figures import Measured, percentile
 from dev.bench.growth.rows import end, fill
 from dev.bench.growth.work import BATCH, CAPPED, JOB, claim, create, work_off
 from dev.bench.rounds import alternate, progress
+from dev.bench.sizes import GrowthSizes
 from mlflow.entities._job_status import JobStatus
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured.
-
-    Attributes:
-        rows: Numbers of rows, terminal or of a capped type.
-        workspaces: Numbers of workspaces.
-        runners: Numbers of runners on one database.
-        jobs: Jobs that are worked off at each size.
-        ended: Numbers of jobs that ended since a transaction began that lasts.
-        seconds: How long runners work beside each other.
-    """
-
-    rows: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
-    workspaces: tuple[int, ...] = (1, 10, 100, 1_000)
-    runners: tuple[int, ...] = (1, 2, 4, 8, 16)
-    jobs: int = 1_000
-    ended: tuple[int, ...] = (1_000, 10_000, 100_000)
-    seconds: float = 10.0
-
-
-def contest(databases: Databases, kind: str, sizes: Sizes, rounds: int) -> dict[str, Measured]:
+def contest(
+    databases: Databases, kind: str, sizes: GrowthSizes, rounds: int
+) -> dict[str, Measured]:
     """Measure each kind of growth; the columns of a table are its sizes."""
     grown = {
         "terminal rows": {
@@ -83,7 +64,7 @@ def _ended(count: int) -> Callable[[SqlAlchemyJobStore], None]:
 def _loaded(
     databases: Databases,
     kind: str,
-    sizes: Sizes,
+    sizes: GrowthSizes,
     load: Callable[[SqlAlchemyJobStore], None] = lambda store: None,
     workspaces: int = 1,
     horizon_held: bool = False,
@@ -97,7 +78,7 @@ def _loaded(
     return measure
 
 
-def _claims(store: SqlAlchemyJobStore, sizes: Sizes, workspaces: int) -> dict[str, float]:
+def _claims(store: SqlAlchemyJobStore, sizes: GrowthSizes, workspaces: int) -> dict[str, float]:
     create(store, sizes.jobs, workspaces)
     began = time.perf_counter()
     ended, spent = work_off(store)
@@ -115,7 +96,9 @@ def _claims(store: SqlAlchemyJobStore, sizes: Sizes, workspaces: int) -> dict[st
     }
 
 
-def _beside(databases: Databases, kind: str, sizes: Sizes, runners: int) -> dict[str, float | None]:
+def _beside(
+    databases: Databases, kind: str, sizes: GrowthSizes, runners: int
+) -> dict[str, float | None]:
     with databases.empty(kind) as uri:
         with _store(uri) as store:
             # More than all of them can work off.

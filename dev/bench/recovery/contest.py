@@ -8,7 +8,6 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy
@@ -16,6 +15,7 @@ import sqlalchemy
 from dev.bench.databases import Databases
 from dev.bench.figures import Measured
 from dev.bench.rounds import alternate
+from dev.bench.sizes import RecoverySizes
 from dev.chaos import effects, history
 from dev.chaos.effects import EffectLog
 from dev.chaos.recoveries import RUNNING, Recovery, recoveries
@@ -32,19 +32,12 @@ _NEVER_SET_ASIDE = {"MLFLOW_SERVER_JOB_TRANSIENT_ERROR_MAX_RETRIES": "1000"}
 _NO_LEADER = {"MLFLOW_DISABLE_SCHEDULER": "true"}
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What is measured.
-
-    Attributes:
-        default_lease: Whether the default lease is, beside the smallest; that takes a minute each.
-    """
-
-    default_lease: bool = True
-
-
 def contest(
-    databases: Databases, kind: str, sizes: Sizes, rounds: int, only: list[str] | None = None
+    databases: Databases,
+    kind: str,
+    sizes: RecoverySizes,
+    rounds: int,
+    only: list[str] | None = None,
 ) -> Measured:
     """Measure the leases in turn, of leaders and of others."""
     leases = {"smallest lease": MIN_JOB_LEASE_TTL}

@@ -1,34 +1,18 @@
 """Group 5: online scoring, how it finds what waits and how fast it scores, beside stock 3.18.0."""
 
-from dataclasses import dataclass, field
-
 from dev.bench.databases import Databases
 from dev.bench.figures import Measured
 from dev.bench.rounds import alternate
 from dev.bench.scoring import discovery as of_discovery
 from dev.bench.scoring import throughput
 from dev.bench.servers.replica import REPLICAS
+from dev.bench.sizes import ScoringSizes
 
 _SERVERS = {name: REPLICAS[name] for name in ("ours", "stock, Huey")}
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured.
-
-    Attributes:
-        discovery: Of cycles that look for work.
-        waiting: Traces that wait on a server that scores quickly; and on a slow one.
-        batch: So many are scored before a rate is measured.
-    """
-
-    discovery: of_discovery.Sizes = field(default_factory=of_discovery.Sizes)
-    waiting: tuple[int, int] = (20_000, 1_500)
-    batch: int = 500
-
-
 def contest(
-    databases: Databases, kind: str, sizes: Sizes, rounds: int, only: list[str] | None = None
+    databases: Databases, kind: str, sizes: ScoringSizes, rounds: int, only: list[str] | None = None
 ) -> dict[str, Measured]:
     """Measure discovery by its sizes, and the throughput of servers."""
     found = of_discovery.contest(databases, kind, sizes.discovery, rounds, only)

@@ -18,12 +18,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from dev.bench.databases import Databases
 from dev.bench.figures import Measured
 from dev.bench.rounds import alternate, progress
 from dev.bench.scoring.rows import Rows, Times, experiment_ids, rows_of
+from dev.bench.sizes import DiscoverySizes
 from dev.serving import clean_environment
 from dev.testing.releases import release_env
 from mlflow.entities import GatewayEndpointModelConfig, GatewayModelLinkageType
@@ -36,24 +36,12 @@ _OLD, _NEW = "old-", "new-"
 _STOCK = "3.18.0"
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured.
-
-    Attributes:
-        traces: Numbers of traces in the database.
-        experiments: Numbers of experiments whose judge is switched on; the traces are spread over
-            as many as the greatest.
-        looks: Jobs of stock whose looks are measured.
-    """
-
-    traces: tuple[int, ...] = (10_000, 1_000_000)
-    experiments: tuple[int, ...] = (1, 100, 5_000)
-    looks: int = 50
-
-
 def contest(
-    databases: Databases, kind: str, sizes: Sizes, rounds: int, only: list[str] | None = None
+    databases: Databases,
+    kind: str,
+    sizes: DiscoverySizes,
+    rounds: int,
+    only: list[str] | None = None,
 ) -> dict[str, Measured]:
     """Measure ours and stock in turn; one table for each number of traces."""
     measured = {}

@@ -3,7 +3,6 @@
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from dev.bench.databases import Databases
@@ -11,32 +10,12 @@ from dev.bench.figures import Measured, percentile
 from dev.bench.rounds import alternate, progress
 from dev.bench.servers import idle, latency
 from dev.bench.servers.replica import REPLICAS, Replica
+from dev.bench.sizes import ServersSizes
 from dev.serving import Server
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured.
-
-    Attributes:
-        workers: Web workers of each server.
-        latencies: Jobs, one at a time, on a server whose jobs are quick; and on a slow one.
-        throughput: Jobs at once on a server whose jobs are quick; and on a slow one.
-        held: Jobs that run while the memory of a running job is measured.
-        settle_seconds: Rest before memory, and before idle, is measured.
-        idle_seconds: How long that is.
-    """
-
-    workers: int = 1
-    latencies: tuple[int, int] = (200, 7)
-    throughput: tuple[int, int] = (400, 12)
-    held: int = 4
-    settle_seconds: float = 20.0
-    idle_seconds: float = 60.0
-
-
 def contest(
-    databases: Databases, kind: str, sizes: Sizes, rounds: int, only: list[str] | None = None
+    databases: Databases, kind: str, sizes: ServersSizes, rounds: int, only: list[str] | None = None
 ) -> Measured:
     """Measure each kind of server on this kind of database, in turn."""
     return alternate(
@@ -50,7 +29,7 @@ def contest(
 
 
 def measure(
-    databases: Databases, kind: str, sizes: Sizes, replica: Replica
+    databases: Databases, kind: str, sizes: ServersSizes, replica: Replica
 ) -> dict[str, float | None]:
     """One round of one server on an empty database."""
     with tempfile.TemporaryDirectory(prefix="mlflow-bench-") as name, databases.empty(kind) as uri:
@@ -63,7 +42,7 @@ def measure(
         return working | _idle(databases, kind, sizes, replica, uri, folder / "idle")
 
 
-def _working(server: Server, sizes: Sizes, replica: Replica) -> dict[str, float]:
+def _working(server: Server, sizes: ServersSizes, replica: Replica) -> dict[str, float]:
     try:
         return {
             **_start(server),
@@ -104,7 +83,7 @@ def _throughput(server: Server, count: int) -> dict[str, float]:
 
 
 def _idle(
-    databases: Databases, kind: str, sizes: Sizes, replica: Replica, uri: str, folder: Path
+    databases: Databases, kind: str, sizes: ServersSizes, replica: Replica, uri: str, folder: Path
 ) -> dict[str, float | None]:
     # As it comes: stock has a process for each job function, and the benchmark's are not MLflow's.
     with replica.server(uri, folder, sizes.workers, has_bench_jobs=False) as server:
@@ -127,7 +106,7 @@ def _idle(
         }
 
 
-def _held(server: Server, sizes: Sizes) -> dict[str, float]:
+def _held(server: Server, sizes: ServersSizes) -> dict[str, float]:
     # Processes of the jobs before may still be ending.
     time.sleep(sizes.settle_seconds)
     count, directory = sizes.held, server.directory
