@@ -28,7 +28,7 @@ KINDS = ("postgresql", "sqlite")
 
 @dataclass(frozen=True)
 class Run:
-    """What all groups are given. Each is imported when it is measured (see `sizes`)."""
+    """What all groups are given."""
 
     databases: Databases
     peers: PeerEnvironment
@@ -39,6 +39,7 @@ class Run:
 
 
 def measure_servers(run: Run) -> dict[str, Measured]:
+    # What measures a group is imported only then; `sizes` says why.
     from dev.bench.servers import contest
 
     return {
