@@ -16,6 +16,8 @@ from typing import Any
 
 from dev.chaos.effects import EffectLog
 from mlflow.entities._job_status import JobStatus
+from mlflow.server.jobs.claim_fronts import ClaimFronts
+from mlflow.server.jobs.clock import Clock
 from mlflow.store.jobs import tables, transitions
 from mlflow.store.jobs.errors import JobStoreUnavailable, JobTerminalStateUpdateException
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
@@ -87,6 +89,7 @@ class Claimer:
         self._chance = random.Random(seed)
         self._jobs = jobs
         self._name = f"claimer-{seed}"
+        self._fronts = ClaimFronts(Clock())
         self._owned: dict[Claim, _Work] = {}
         self._asleep: dict[Claim, int] = {}
         self._term: Term | None = None
@@ -119,9 +122,12 @@ class Claimer:
         if sum(free.values()) * 2 < sum(CAPACITY.values()):
             return False
         asked = time.monotonic_ns()
+        passed = self._fronts.of(free)
         batch = self._store.claim_batch(
-            self._name, [None], free, LEASE_SECONDS, lambda name, params, workspace: None
+            *(self._name, [None], free, LEASE_SECONDS, lambda name, params, workspace: None),
+            created_since=passed,
         )
+        unseen = self._fronts.met(batch, free, passed)
         for job in batch.claimed:
             facts = _of(job.claim)
             self._log.write("claimed", key=job.lock_key, **facts)
@@ -129,7 +135,7 @@ class Claimer:
                 self._asleep[job.claim] = asked + int(LEASE_SECONDS * 2 * SECOND)
             else:
                 self._owned[job.claim] = _Work(job, job.params["steps"], _live_until(asked))
-        return bool(batch.claimed)
+        return bool(batch.claimed or unseen)
 
     def _renew(self) -> None:
         if not self._owned or time.monotonic_ns() < self._renew_at:

@@ -6,6 +6,8 @@ python -m dev.bench.growth.work URI SECONDS     works that long, prints how many
 import sys
 import time
 
+from mlflow.server.jobs.claim_fronts import ClaimFronts
+from mlflow.server.jobs.clock import Clock
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
 from mlflow.store.jobs.values import Claim, Success
 
@@ -23,20 +25,32 @@ def create(store: SqlAlchemyJobStore, count: int, workspaces: int = 1) -> None:
         )
 
 
-def claim(store: SqlAlchemyJobStore, slots: int = BATCH) -> list[Claim]:
-    """Claim as a runner does that has no slot left for another type."""
+def claim(
+    store: SqlAlchemyJobStore, fronts: ClaimFronts | None = None, slots: int = BATCH
+) -> list[Claim]:
+    """Claim as a runner does that has no slot left for another type.
+
+    Args:
+        store: The job store.
+        fronts: What the runner has worked off; None for one that has done nothing yet.
+        slots: How many.
+    """
+    fronts = fronts or ClaimFronts(Clock())
+    free, passed = {JOB: slots}, fronts.of([JOB])
     batch = store.claim_batch(
-        "bench", [None, "local"], {JOB: slots}, _LEASE_SECONDS, lambda *_: None
+        *("bench", [None, "local"], free, _LEASE_SECONDS, lambda *_: None), created_since=passed
     )
+    if fronts.met(batch, free, passed) and not batch.claimed:
+        return claim(store, fronts, slots)
     return [job.claim for job in batch.claimed]
 
 
 def work_off(store: SqlAlchemyJobStore) -> tuple[int, list[float]]:
     """Claim and end all that is due; answer how many, and the seconds of each claim."""
-    ended, spent = 0, []
+    ended, spent, fronts = 0, [], ClaimFronts(Clock())
     while True:
         began = time.perf_counter()
-        claims = claim(store)
+        claims = claim(store, fronts)
         if not claims:
             return ended, spent
         spent.append(time.perf_counter() - began)
@@ -46,11 +60,11 @@ def work_off(store: SqlAlchemyJobStore) -> tuple[int, list[float]]:
 
 def main() -> None:
     store = SqlAlchemyJobStore(sys.argv[1])
-    claim(store, 1)
+    claim(store, slots=1)
     print("ready", flush=True)
     sys.stdin.readline()
-    ended, deadline = 0, time.monotonic() + float(sys.argv[2])
-    while time.monotonic() < deadline and (claims := claim(store)):
+    ended, deadline, fronts = 0, time.monotonic() + float(sys.argv[2]), ClaimFronts(Clock())
+    while time.monotonic() < deadline and (claims := claim(store, fronts)):
         store.succeed_all([Success(each, "null") for each in claims])
         ended += len(claims)
     print(ended, flush=True)

@@ -8,6 +8,8 @@ that fills the slots again shares their transaction, and so its commit. Where no
 only make the successes wait for a statement that finds nothing.
 
 A suspect is claimed by itself, before other jobs, when its turn has come (`suspect_turns`).
+
+A claim by a busy runner does not read what it has worked off already (`claim_fronts`).
 """
 
 import heapq
@@ -17,6 +19,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from mlflow.server.jobs.capacity import free_slots
+from mlflow.server.jobs.claim_fronts import ClaimFronts
 from mlflow.server.jobs.clock import Clock
 from mlflow.server.jobs.lifecycle import Lifecycle
 from mlflow.server.jobs.lock_manager import LockKeys
@@ -85,6 +88,7 @@ class Claimer:
         self._remote_backends = remote_backends
         self._look_again = look_again
         self._suspects = SuspectTurns(owned, clock, pace)
+        self._fronts = ClaimFronts(clock)
         self._exhausted: set[str] = set()
         self._draining = False
         self._claiming = threading.Lock()
@@ -151,7 +155,7 @@ class Claimer:
         return written
 
     def _claim_due(self) -> bool:
-        """Claim and start what is due; whether rows were met that take no slot after all."""
+        """Claim and start what is due; whether to look again at once."""
         free = self._free_slots()
         is_poll = self._clock.monotonic() >= self._polls_at
         for_suspect = bool(free) and self._suspects.has_come(free)
@@ -194,8 +198,9 @@ class Claimer:
         return free_slots(self._limits, self._owned.running_by_name(without=ended))
 
     def _claim(self, free: Mapping[str, int], after: Sequence[Success] = ()) -> bool:
-        """Claim and start; whether rows were met that take no slot after all."""
+        """Claim and start; whether to look again at once."""
         asked_at = self._clock.monotonic()
+        passed = self._fronts.of(free)
         batch = self._store.claim_batch(
             self._replica_id,
             self._backends,
@@ -205,11 +210,14 @@ class Claimer:
             default_timeout_seconds=self._settings.default_timeout,
             token_backends=self._remote_backends,
             after=after,
+            created_since=passed,
         )
-        self._exhausted = (self._exhausted | free.keys()) - batch.filled
+        unseen = self._fronts.met(batch, free, passed)
+        self._exhausted = (self._exhausted | free.keys()) - batch.filled - unseen
         self._owned.free_slots(each.claim for each in after)
         self._start(batch, asked_at)
-        return bool(batch.canceled)
+        # Either left a slot free.
+        return bool(batch.canceled or unseen)
 
     def _start(self, batch: ClaimBatch, asked_at: float) -> None:
         trust_until = trust_deadline(asked_at, self._settings.job_lease_ttl)

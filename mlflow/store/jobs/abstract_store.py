@@ -10,6 +10,7 @@ input that could never be right, or when the database fails.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from mlflow.entities._job import Job, JobProgress, JobScopedPermission
@@ -175,6 +176,7 @@ class AbstractJobStore(ABC):
         default_timeout_seconds: float = 3600.0,
         token_backends: Collection[str | None] = (),
         after: Sequence[Success] = (),
+        created_since: Mapping[str, int] = MappingProxyType({}),
     ) -> ClaimBatch:
         """T2 and T3. Claim due jobs, oldest due first, within each job type's own capacity.
 
@@ -190,6 +192,8 @@ class AbstractJobStore(ABC):
             default_timeout_seconds: Timeout of lock holders that have none, for lock staleness.
             token_backends: Backends whose jobs get a job token with the claim (I8).
             after: What is to succeed first, in the same transaction, as by `succeed_all`.
+            created_since: By job name, in ms since the epoch: jobs that were created before, and
+                never retried, are passed over.
 
         Raises:
             NotAllSucceeded: Not all of `after` would be APPLIED; nothing has changed.

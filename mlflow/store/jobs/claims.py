@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
@@ -68,6 +69,7 @@ def claim_batch(
     now: ColumnElement,
     token_backends: Collection[str | None] = (),
     after: Sequence[Success] = (),
+    created_since: Mapping[str, int] = MappingProxyType({}),
 ) -> ClaimBatch:
     """Claim, then take locks and issue tokens for what was claimed, in one transaction.
 
@@ -78,7 +80,7 @@ def claim_batch(
     if not free or not backends:
         joint_successes.succeed_all(connection, after, now)
         return ClaimBatch([], [])
-    rows = _claim(connection, free, backends, replica_id, lease_ms, now, after)
+    rows = _claim(connection, free, backends, replica_id, lease_ms, now, after, created_since)
     return _batch(
         connection, rows, free, lock_key_for, default_timeout_seconds, now, token_backends
     )
@@ -137,6 +139,8 @@ def _batch(
         _with_tokens(connection, claimed, token_backends),
         [job.claim.job_id for job in jobs_in_order if job.claim in canceled],
         frozenset(name for name, slots in free.items() if taken[name] >= slots),
+        # In the order of their age, so that the last of each type stays.
+        {row.job_name: row.creation_time for row in rows if row.next_attempt_at is None},
     )
 
 
@@ -148,17 +152,26 @@ def _claim(
     lease_ms: int,
     now: dialects.now_ms,
     after: Sequence[Success],
+    created_since: Mapping[str, int],
 ) -> list[Row]:
     dialect, names = connection.dialect.name, sorted(capacity)
     shape = frozenset(backends), now.offset_ms, dialect
     values = {"replica_id": replica_id, "lease_ms": lease_ms}
     if dialects.takes_lists(dialect):
-        values |= {"names": names, "slots": [capacity[name] for name in names]}
+        values |= {
+            "names": names,
+            "slots": [capacity[name] for name in names],
+            "created_since": [created_since.get(name, due_rows.ALL) for name in names],
+        }
         if after:
             return _claim_with_successes(connection, shape, values, after)
         return driver_text.execute(connection, _prepared_claim_of_listed(*shape), values).all()
     joint_successes.succeed_all(connection, after, now)
     slots = {f"slots_{number}": capacity[name] for number, name in enumerate(names)}
+    slots |= {
+        f"since_{number}": created_since.get(name, due_rows.ALL)
+        for number, name in enumerate(names)
+    }
     if dialects.updates_return_rows(connection):
         claiming = _prepared_claim((*names,), *shape)
         return driver_text.execute(connection, claiming, values | slots).all()
@@ -210,7 +223,10 @@ def _prepared_due(
     names: tuple[str, ...], backends: frozenset[str | None], offset_ms: int, dialect: str
 ) -> CompoundSelect:
     slots = {name: bindparam(f"slots_{number}", type_=Integer) for number, name in enumerate(names)}
-    return due_rows.due(slots, backends, dialects.now_ms(offset_ms), dialect)
+    since = {
+        name: bindparam(f"since_{number}", type_=BigInteger) for number, name in enumerate(names)
+    }
+    return due_rows.due(slots, backends, dialects.now_ms(offset_ms), dialect, since)
 
 
 @lru_cache(maxsize=_SHAPES)
@@ -226,8 +242,9 @@ def _prepared_claim_of_listed(
 ) -> Update:
     names = bindparam("names", type_=due_rows.NAMES)
     slots = bindparam("slots", type_=due_rows.SLOTS)
+    created_since = bindparam("created_since", type_=due_rows.TIMES)
     now = dialects.now_ms(offset_ms)
-    due = due_rows.due_of_listed(names, slots, backends, now, dialect)
+    due = due_rows.due_of_listed(names, slots, created_since, backends, now, dialect)
     return _claim_by(due, offset_ms, dialect)
 
 

@@ -12,13 +12,19 @@ and no retried row waits behind a stream of new ones. Rows that another runner i
 moment are passed over, not waited for.
 
 Suspects are a third range (`suspicion`), which only `suspect` reads, for one row (I11).
+
+A range begins with the entries of jobs that are no longer PENDING, for as long as some transaction
+may see them as they were. So a claim may be told from where on to read the rows that were never
+retried; who tells it looks at all of them from time to time (`claim_fronts`).
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
     CompoundSelect,
     Integer,
@@ -42,38 +48,55 @@ _INDEX = "index_jobs_claim"
 _ORDINARY = ""
 NAMES = ARRAY(String)
 SLOTS = ARRAY(Integer)
+# Before any row was created, whatever it says.
+ALL = -(2**63)
+TIMES = ARRAY(BigInteger)
 
 
 def due(
-    capacity: Mapping[str, int], backends: Collection[str | None], now: ColumnElement, dialect: str
+    capacity: Mapping[str, int],
+    backends: Collection[str | None],
+    now: ColumnElement,
+    dialect: str,
+    created_since: Mapping[str, int] = MappingProxyType({}),
 ) -> Select | CompoundSelect:
     """The ids of the oldest due rows of every job type, as many as each has slots."""
     types = sorted(capacity.items())
     if dialects.takes_lists(dialect):
         names, slots = zip(*types, strict=True)
         return due_of_listed(
-            literal([*names], NAMES), literal([*slots], SLOTS), backends, now, dialect
+            literal([*names], NAMES),
+            literal([*slots], SLOTS),
+            literal([created_since.get(name, ALL) for name in names], TIMES),
+            backends,
+            now,
+            dialect,
         )
-    return union_all(
-        *(
-            select(_of_type(due_ranges(name, slots, backends, now, dialect), slots).subquery().c.id)
-            for name, slots in types
-        )
+    ranges = (
+        (due_ranges(name, slots, backends, now, dialect, created_since.get(name, ALL)), slots)
+        for name, slots in types
     )
+    return union_all(*(select(_of_type(*each).subquery().c.id) for each in ranges))
 
 
 def due_of_listed(
-    names: ColumnElement, slots: ColumnElement, backends, now: ColumnElement, dialect: str
+    names: ColumnElement,
+    slots: ColumnElement,
+    created_since: ColumnElement,
+    backends: Collection[str | None],
+    now: ColumnElement,
+    dialect: str,
 ) -> Select:
-    """The same of a list of job types and one of their slots.
+    """The same of a list of job types, one of their slots, and one of where to begin.
 
     One statement, and one plan, for any number of types: to plan the ranges of each takes longer
     than to read them.
     """
-    free = dialects.listed("free", job_name=names, slots=slots)
+    free = dialects.listed("free", job_name=names, slots=slots, created_since=created_since)
     # By their text, since a subquery within a subquery would bring its own rows of `free`.
     name, most = literal_column("free.job_name"), literal_column("free.slots")
-    of_type = _of_type(due_ranges(name, most, backends, now, dialect), most).lateral("of_type")
+    ranges = due_ranges(name, most, backends, now, dialect, literal_column("free.created_since"))
+    of_type = _of_type(ranges, most).lateral("of_type")
     return select(of_type.c.id).select_from(free.join(of_type, true()))
 
 
@@ -83,15 +106,17 @@ def due_ranges(
     backends: Collection[str | None],
     now: ColumnElement,
     dialect: str,
+    created_since: ColumnElement | int | None = None,
     lock: bool = True,
 ) -> list[Select]:
     """The index ranges of one job type: for each backend its new rows and its due retries."""
     ranges = []
+    begins = [] if created_since is None else [jobs.c.creation_time >= created_since]
     of_one_type = [jobs.c.executor_backend, jobs.c.job_name]
     for served in _served(name, backends):
         new = (
             select(jobs.c.id, jobs.c.creation_time.label("due_at"))
-            .where(*served, jobs.c.next_attempt_at.is_(None))
+            .where(*served, jobs.c.next_attempt_at.is_(None), *begins)
             .order_by(
                 *dialects.index_order(
                     dialect, [*of_one_type, jobs.c.next_attempt_at], [jobs.c.creation_time]

@@ -1,6 +1,7 @@
 """What a runner does with the jobs that it claims (T2 to T7, T10)."""
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
@@ -47,6 +48,7 @@ class OwnerVerbs(SqlStore):
         default_timeout_seconds: float = 3600.0,
         token_backends: Collection[str | None] = (),
         after: Sequence[Success] = (),
+        created_since: Mapping[str, int] = MappingProxyType({}),
     ) -> ClaimBatch:
         self._refuse_unstorable(after)
 
@@ -62,6 +64,7 @@ class OwnerVerbs(SqlStore):
                 self._now,
                 token_backends,
                 after,
+                created_since,
             )
 
         return self._transactions.write(claim_batch)

@@ -1,6 +1,6 @@
 """What the job store takes and answers: small immutable values, no SQL."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -123,11 +123,14 @@ class ClaimBatch:
         claimed: The jobs to run.
         canceled: The ids of those whose exclusivity lock is held (T3).
         filled: The job types of which as many rows were due as had slots: more may be.
+        newest: Of each job type, when the newest row met was created, in ms since the epoch; of
+            rows that were never retried.
     """
 
     claimed: list[ClaimedJob]
     canceled: list[str]
     filled: frozenset[str] = frozenset()
+    newest: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

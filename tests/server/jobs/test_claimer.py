@@ -5,12 +5,14 @@ import threading
 import pytest
 
 from mlflow.entities._job_status import JobStatus
+from mlflow.server.jobs.claim_fronts import WHOLE_SECONDS
 from mlflow.server.jobs.claimer import Claimer
 from mlflow.server.jobs.owned_jobs import OwnedJob, OwnedJobs
 from mlflow.server.jobs.pace import Pace
 from mlflow.server.jobs.settings import JobSettings
 from mlflow.store.jobs.values import Success
 from tests.server.jobs.fakes import PATIENCE_SECONDS, RecordingLifecycle, ScriptedExecutor
+from tests.store.jobs.store_factories import change_raw
 
 SETTINGS = JobSettings(poll_interval=5.0, job_lease_ttl=60.0)
 
@@ -292,3 +294,74 @@ def test_draining_waits_for_the_claim_that_is_under_way(
     assert len(lifecycle.started) == 1
     beat.join()
     drain.join()
+
+
+@pytest.fixture
+def looks():
+    return []
+
+
+@pytest.fixture
+def busy(make_pending, make_claimer, lifecycle, looks):
+    """A claimer that has filled its two slots for "sample" three times in a row."""
+    for _ in range(4):
+        make_pending()
+    claimer = make_claimer(look_again=lambda: looks.append(True))
+    claimer.beat()
+    for job in lifecycle.started[:2]:
+        end(claimer, job)
+    assert len(lifecycle.started) == 4
+    return claimer
+
+
+def end(claimer, job) -> None:
+    assert claimer.succeed_all([Success(job.claim, "1")])
+
+
+@pytest.fixture
+def make_committed_late(job_store, make_pending):
+    def make() -> str:
+        job_id = make_pending()
+        created_at = job_store.get_job(job_id).creation_time
+        change_raw(job_store, job_id, creation_time=created_at - 60_000)
+        return job_id
+
+    return make
+
+
+def test_a_job_that_was_committed_late_waits_a_moment_behind_a_busy_runner(
+    make_pending, make_committed_late, busy, lifecycle, clock
+):
+    newer, late = [make_pending() for _ in range(2)], make_committed_late()
+    end(busy, lifecycle.started[2])
+    clock.advance(WHOLE_SECONDS)
+    end(busy, lifecycle.started[3])
+    assert [job.claim.job_id for job in lifecycle.started[4:]] == [newer[0], late]
+
+
+def test_a_job_that_was_committed_late_is_claimed_at_once_where_a_slot_is_free(
+    make_committed_late, busy, lifecycle, looks
+):
+    late = make_committed_late()
+    end(busy, lifecycle.started[2])
+    assert (len(lifecycle.started), looks) == (4, [True])
+    busy.beat()
+    assert lifecycle.started[-1].claim.job_id == late
+
+
+def test_the_next_success_claims_it_if_it_comes_first(make_committed_late, busy, lifecycle):
+    late = make_committed_late()
+    end(busy, lifecycle.started[2])
+    end(busy, lifecycle.started[3])
+    assert lifecycle.started[-1].claim.job_id == late
+
+
+def test_a_beat_that_left_a_slot_free_for_it_is_followed_by_another(
+    make_committed_late, busy, lifecycle, owned
+):
+    late = make_committed_late()
+    owned.remove(lifecycle.started[2].claim)
+    assert busy.beat() == 0.0
+    assert len(lifecycle.started) == 4
+    busy.beat()
+    assert lifecycle.started[-1].claim.job_id == late

@@ -261,3 +261,36 @@ def test_a_look_finds_what_a_claim_would_find(store, clock, backend):
     assert found()
     assert store.due_work([], ["job"], ["job"]) == DueWork(False)
     assert store.due_work(["local"], []) == DueWork(False)
+
+
+def test_a_claim_may_pass_over_what_was_created_before_a_time(store, clock):
+    before = create(store)
+    clock.advance(seconds=1)
+    front, other = create(store), create(store, "other")
+    since = {"job": front.creation_time}
+
+    batch = claim(store, created_since=since)
+
+    assert {job.claim.job_id for job in batch.claimed} == {front.job_id, other.job_id}
+    assert batch.newest == {"job": front.creation_time, "other": other.creation_time}
+    assert ids(claim(store).claimed) == [before.job_id]
+
+
+def test_retries_and_other_job_types_are_not_passed_over(store, clock):
+    retried = claim_one(store)
+    store.retry(retried.claim, "flaky", delay_seconds=0)
+    other = create(store, "other")
+    clock.advance(seconds=1)
+    since = {"job": create(store).creation_time + 1}
+
+    batch = claim(store, created_since=since)
+
+    assert {job.claim.job_id for job in batch.claimed} == {retried.claim.job_id, other.job_id}
+    assert batch.newest == {"other": other.creation_time}
+
+
+def test_a_claim_passes_over_nothing_unless_told_to(store):
+    job = create(store)
+    change_raw(store, job.job_id, creation_time=-5)
+
+    assert ids(claim(store).claimed) == [job.job_id]

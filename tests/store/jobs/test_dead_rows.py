@@ -9,13 +9,14 @@ import time
 
 import pytest
 import sqlalchemy
+from sqlalchemy.dialects import postgresql
 
 from mlflow.entities._job import JobProgress
 from mlflow.entities._job_status import JobStatus
-from mlflow.store.jobs import tables
+from mlflow.store.jobs import dialects, due_rows, tables
 from mlflow.store.jobs.job_tokens import hash_of
 from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
-from mlflow.store.jobs.values import TokenHolder
+from mlflow.store.jobs.values import Success, TokenHolder
 from tests.store.jobs.store_factories import LEASE_SECONDS, claim, claim_one, create, lead
 from tests.store.jobs.test_plans import numbers
 
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.parametrize("database_uri", ["postgresql"], indirect=Tr
 TIMES = 5
 # More than enough for two pages to be fewer than one in fifty, which is what a vacuum goes by.
 ENDED = 20_000
+WORKED_OFF = 300
 PATIENCE_SECONDS = 60
 
 
@@ -112,6 +114,37 @@ def test_a_vacuum_removes_index_entries_also_where_few_pages_of_many_were_touche
     told = _vacuum(store)
 
     assert "index scan needed" in told, told
+
+
+def test_a_claim_behind_a_held_horizon_need_not_pass_what_a_runner_has_worked_off(store):
+    with store.engine.connect() as held:
+        held = held.execution_options(isolation_level="REPEATABLE READ")
+        held.execute(sqlalchemy.text("SELECT count(*) FROM jobs"))
+        for _ in range(WORKED_OFF // 10):
+            for _ in range(10):
+                newest = create(store).creation_time
+            batch = claim(store, capacity={"job": 10})
+            assert store.succeed_all([Success(job.claim, "1") for job in batch.claimed])
+
+        of_all = _pages_of_a_claim(store, {})
+        of_the_rest = _pages_of_a_claim(store, {"job": newest})
+
+    assert of_the_rest * 5 < of_all
+
+
+def _pages_of_a_claim(store: SqlAlchemyJobStore, created_since) -> int:
+    due = due_rows.due({"job": 10}, [None], dialects.now_ms(0), "postgresql", created_since)
+    explained = sqlalchemy.text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {_text(due)}")
+    with store.engine.connect() as connection:
+        plan = connection.execute(explained).scalar_one()[0]["Plan"]
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+def _text(statement: sqlalchemy.Select) -> str:
+    compiled = statement.compile(
+        dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}
+    )
+    return str(compiled).replace("%%", "%")
 
 
 def _vacuum(store: SqlAlchemyJobStore) -> str:

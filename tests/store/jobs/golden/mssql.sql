@@ -60,6 +60,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_1
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_1
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_3
 UNION ALL
 SELECT anon_4.id AS id, anon_4.due_at AS due_at
@@ -79,6 +80,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_1
 AND jobs.job_name = :job_name_2
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_1
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_5
 UNION ALL
 SELECT anon_6.id AS id, anon_6.due_at AS due_at
@@ -102,6 +104,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_3
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_2
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_9
 UNION ALL
 SELECT anon_10.id AS id, anon_10.due_at AS due_at
@@ -121,6 +124,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_2
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time) AS anon_11
 UNION ALL
 SELECT anon_12.id AS id, anon_12.due_at AS due_at

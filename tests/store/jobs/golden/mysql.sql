@@ -56,6 +56,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_1
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_1
 ORDER BY jobs.creation_time
 LIMIT :param_1
 FOR UPDATE SKIP LOCKED) AS anon_3
@@ -80,6 +81,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_1
 AND jobs.job_name = :job_name_2
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_1
 ORDER BY jobs.creation_time
 LIMIT :param_3
 FOR UPDATE SKIP LOCKED) AS anon_5
@@ -108,6 +110,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_3
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_2
 ORDER BY jobs.creation_time
 LIMIT :param_6
 FOR UPDATE SKIP LOCKED) AS anon_9
@@ -132,6 +135,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_2
 ORDER BY jobs.creation_time
 LIMIT :param_8
 FOR UPDATE SKIP LOCKED) AS anon_11

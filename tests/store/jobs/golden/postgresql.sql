@@ -61,8 +61,8 @@ RETURNING jobs.id, jobs.fence, jobs.job_name, jobs.params, jobs.timeout, jobs.wo
 
 -- T2, two types of job on two backends
 WITH due_rows AS (SELECT of_type.id AS id
-FROM unnest(CAST(:param_2::VARCHAR[] AS VARCHAR[]), CAST(:param_3::INTEGER[] AS INTEGER[])) AS
-    free(job_name, slots)
+FROM unnest(CAST(:param_2::VARCHAR[] AS VARCHAR[]), CAST(:param_3::INTEGER[] AS INTEGER[]),
+    CAST(:param_4::BIGINT[] AS BIGINT[])) AS free(job_name, slots, created_since)
 JOIN LATERAL (SELECT anon_1.id AS id
 FROM (SELECT anon_2.id AS id, anon_2.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
@@ -71,6 +71,7 @@ WHERE abs(jobs.status) = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = free.job_name
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= free.created_since
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
 LIMIT free.slots
 FOR UPDATE SKIP LOCKED) AS anon_2
@@ -95,6 +96,7 @@ WHERE abs(jobs.status) = 0
 AND jobs.executor_backend = :executor_backend_1::VARCHAR
 AND jobs.job_name = free.job_name
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= free.created_since
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
 LIMIT free.slots
 FOR UPDATE SKIP LOCKED) AS anon_4
@@ -170,8 +172,8 @@ WHERE job_locks.job_id = succeeded.id
 AND (job_locks.fence = succeeded.fence
 OR job_locks.fence IS NULL)), counted AS (SELECT count(*) AS succeeded
 FROM succeeded), due_rows AS (SELECT of_type.id AS id
-FROM unnest(CAST(:names::VARCHAR[] AS VARCHAR[]), CAST(:slots::INTEGER[] AS INTEGER[])) AS
-    free(job_name, slots)
+FROM unnest(CAST(:names::VARCHAR[] AS VARCHAR[]), CAST(:slots::INTEGER[] AS INTEGER[]),
+    CAST(:created_since::BIGINT[] AS BIGINT[])) AS free(job_name, slots, created_since)
 JOIN LATERAL (SELECT anon_1.id AS id
 FROM (SELECT anon_2.id AS id, anon_2.due_at AS due_at
 FROM (SELECT jobs.id AS id, jobs.creation_time AS due_at
@@ -180,6 +182,7 @@ WHERE abs(jobs.status) = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = free.job_name
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= free.created_since
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
 LIMIT free.slots
 FOR UPDATE SKIP LOCKED) AS anon_2
@@ -204,6 +207,7 @@ WHERE abs(jobs.status) = 0
 AND jobs.executor_backend = :executor_backend_1::VARCHAR
 AND jobs.job_name = free.job_name
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= free.created_since
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
 LIMIT free.slots
 FOR UPDATE SKIP LOCKED) AS anon_4

@@ -62,6 +62,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_1
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_1
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
 LIMIT :param_2 OFFSET :param_3) AS anon_3
 UNION ALL
@@ -84,6 +85,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_1
 AND jobs.job_name = :job_name_2
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_1
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
 LIMIT :param_6 OFFSET :param_7) AS anon_5
 UNION ALL
@@ -110,6 +112,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend IS NULL
 AND jobs.job_name = :job_name_3
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_2
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
 LIMIT :param_12 OFFSET :param_13) AS anon_9
 UNION ALL
@@ -132,6 +135,7 @@ WHERE jobs.status = 0
 AND jobs.executor_backend = :executor_backend_2
 AND jobs.job_name = :job_name_4
 AND jobs.next_attempt_at IS NULL
+AND jobs.creation_time >= :creation_time_2
 ORDER BY jobs.executor_backend, jobs.job_name, jobs.next_attempt_at, jobs.creation_time
 LIMIT :param_16 OFFSET :param_17) AS anon_11
 UNION ALL
